@@ -1,0 +1,140 @@
+//! What the pool is told: limits and warm targets.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+/// Seconds a released address rests before it is given to another pod, unless configured.
+const COOLDOWN_DEFAULT: Duration = Duration::from_secs(30);
+/// How long an ADD may wait for an allocation that is under way. Runtimes give up on a plugin after
+/// minutes, kubelets retry; most ENI attachments take 5 to 15 s.
+const ADD_WAIT_DEFAULT: Duration = Duration::from_secs(45);
+/// Pods of a node whose capacity nobody knows.
+const MAX_PODS_DEFAULT: u32 = 110;
+
+/// How much to keep ready, in the reference's terms.
+///
+/// Precedence: address targets, then the prefix target (prefix mode), then the ENI target.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct WarmTargets {
+    /// `WARM_ENI_TARGET`: spare ENIs, filled completely.
+    pub enis: u32,
+    /// `WARM_IP_TARGET`: available addresses to keep; 0 is off.
+    pub ips: u32,
+    /// `MINIMUM_IP_TARGET`: floor of the total; 0 is off.
+    pub minimum_ips: u32,
+    /// `WARM_PREFIX_TARGET`: prefixes to keep without a pod.
+    pub prefixes: u32,
+}
+
+impl Default for WarmTargets {
+    fn default() -> Self {
+        Self { enis: 1, ips: 0, minimum_ips: 0, prefixes: 0 }
+    }
+}
+
+impl WarmTargets {
+    /// True if the address targets rule.
+    pub fn has_ip_targets(&self) -> bool {
+        self.ips > 0 || self.minimum_ips > 0
+    }
+}
+
+/// Whether ENIs hold single addresses or prefixes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AllocationMode {
+    /// Delegated `/28` prefixes.
+    Prefix,
+    /// Secondary addresses.
+    Secondary,
+}
+
+/// Everything the pool needs to be told. Built once from the settings and the instance's limits.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct PoolConfig {
+    /// What ENIs hold.
+    pub mode: AllocationMode,
+    /// What to keep ready.
+    pub targets: WarmTargets,
+    /// ENIs this node may have: the instance limit, or `MAX_ENI` if that is smaller.
+    pub max_enis: u32,
+    /// Secondary addresses or prefixes per ENI: the instance limit less the primary address.
+    pub slots: u32,
+    /// Pods that the node runs at the most; the pool does not grow past it.
+    pub max_pods: u32,
+    /// How long a released address rests.
+    pub cooldown: Duration,
+    /// How long an ADD may wait for an address.
+    pub add_wait: Duration,
+    /// False: never change anything in the cloud, follow what it shows.
+    pub provisioning: bool,
+    /// Seed of the jitter of retries.
+    pub seed: u64,
+}
+
+/// Why a configuration is refused.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// An instance without ENIs or addresses for pods.
+    #[error(
+        "an instance with {max_enis} ENI(s) of {slots} secondary address(es) cannot hold any pod; check MAX_ENI and the instance type"
+    )]
+    NoCapacity {
+        /// ENIs allowed.
+        max_enis: u32,
+        /// Slots per ENI.
+        slots: u32,
+    },
+    /// Prefix mode with nothing to keep would take and release one prefix for ever.
+    #[error(
+        "prefix delegation needs WARM_PREFIX_TARGET, WARM_IP_TARGET or MINIMUM_IP_TARGET above 0"
+    )]
+    PrefixModeWithoutTarget,
+}
+
+impl PoolConfig {
+    /// A configuration with default timing and `max_pods` 110.
+    ///
+    /// # Errors
+    ///
+    /// If the parts contradict each other.
+    pub fn new(
+        mode: AllocationMode,
+        targets: WarmTargets,
+        max_enis: u32,
+        slots: u32,
+    ) -> Result<Self, ConfigError> {
+        if max_enis == 0 || slots == 0 {
+            return Err(ConfigError::NoCapacity { max_enis, slots });
+        }
+        if mode == AllocationMode::Prefix && !targets.has_ip_targets() && targets.prefixes == 0 {
+            return Err(ConfigError::PrefixModeWithoutTarget);
+        }
+        Ok(Self {
+            mode,
+            targets,
+            max_enis,
+            slots,
+            max_pods: MAX_PODS_DEFAULT,
+            cooldown: COOLDOWN_DEFAULT,
+            add_wait: ADD_WAIT_DEFAULT,
+            provisioning: true,
+            seed: 0,
+        })
+    }
+
+    /// Addresses that one slot gives: 16 in prefix mode, else 1.
+    pub fn addresses_per_slot(&self) -> u32 {
+        match self.mode {
+            AllocationMode::Prefix => 16,
+            AllocationMode::Secondary => 1,
+        }
+    }
+
+    /// Addresses that one ENI gives.
+    pub fn addresses_per_eni(&self) -> u32 {
+        self.slots.saturating_mul(self.addresses_per_slot())
+    }
+}

@@ -1,0 +1,139 @@
+//! Turns the pool's actions into calls on the ports, on any executor.
+//!
+//! The driver owns the pool and decides nothing. It hands out [`Job`]s: a cloud job is a future, a
+//! blocking job a closure. The shell runs each wherever it likes and brings the resulting event
+//! back. ipamd does that with tokio, the simulation with a virtual clock, so both run this code.
+
+use std::{fmt, future::Future, pin::Pin, sync::Arc};
+
+use crate::{
+    checkpoint,
+    cloud::CloudBackend,
+    datapath::Datapath,
+    pool::{Action, Event, Pool},
+    store::Store,
+    time::Time,
+};
+
+/// A future that ends in an event for [`Driver::handle`].
+pub type CloudFuture = Pin<Box<dyn Future<Output = Event> + Send>>;
+/// A closure that may block for milliseconds and ends in an event for [`Driver::handle`].
+pub type BlockingCall = Box<dyn FnOnce() -> Event + Send>;
+
+/// Something to run outside the pool.
+pub enum Job {
+    /// File or kernel operations: run on a thread that may block.
+    Blocking(BlockingCall),
+    /// Cloud calls: await, for seconds perhaps.
+    Cloud(CloudFuture),
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Blocking(_) => "Job::Blocking",
+            Self::Cloud(_) => "Job::Cloud",
+        })
+    }
+}
+
+/// The pool and the ports it is driven through.
+pub struct Driver {
+    pool: Pool,
+    cloud: Arc<dyn CloudBackend>,
+    datapath: Arc<dyn Datapath>,
+    store: Arc<dyn Store>,
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").field("pool", &self.pool).finish_non_exhaustive()
+    }
+}
+
+impl Driver {
+    /// A driver for `pool` on these ports.
+    pub fn new(
+        pool: Pool,
+        cloud: Arc<dyn CloudBackend>,
+        datapath: Arc<dyn Datapath>,
+        store: Arc<dyn Store>,
+    ) -> Self {
+        Self { pool, cloud, datapath, store }
+    }
+
+    /// The pool, for reading.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// The pool, for `assign`, `release` and `poll_reply`. Drain [`next_job`](Self::next_job)
+    /// afterwards.
+    pub fn pool_mut(&mut self) -> &mut Pool {
+        &mut self.pool
+    }
+
+    /// Feeds an event to the pool. Drain [`next_job`](Self::next_job) afterwards.
+    pub fn handle(&mut self, event: Event, now: Time) {
+        self.pool.handle(event, now);
+    }
+
+    /// When to feed [`Event::Timeout`] if nothing else happens before.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.pool.poll_timeout()
+    }
+
+    /// The next job to run, `None` when there is nothing to start.
+    pub fn next_job(&mut self, now: Time) -> Option<(Action, Job)> {
+        let action = self.pool.poll_action(now)?;
+        let job = match action.clone() {
+            Action::AssignAddresses { op, eni, count } => self.cloud_job(move |c| async move {
+                Event::AddressesAssigned { op, result: c.assign_addresses(&eni, count).await }
+            }),
+            Action::CreateEni { op, request } => self.cloud_job(move |c| async move {
+                Event::EniCreated { op, result: c.create_eni(&request).await }
+            }),
+            Action::DeleteEni { op, eni } => self.cloud_job(move |c| async move {
+                Event::EniDeleted { op, result: c.delete_eni(&eni).await }
+            }),
+            Action::Describe { op } => self.cloud_job(move |c| async move {
+                Event::Described { op, result: c.describe().await }
+            }),
+            Action::UnassignAddresses { op, eni, cidrs } => self.cloud_job(move |c| async move {
+                Event::AddressesUnassigned { op, result: c.unassign_addresses(&eni, &cidrs).await }
+            }),
+            Action::Persist { op } => {
+                // Encoded here, while the pool cannot change, and written elsewhere.
+                let content = checkpoint::encode(&self.pool.checkpoint());
+                let store = Arc::clone(&self.store);
+                Job::Blocking(Box::new(move || Event::Persisted {
+                    op,
+                    result: store.save(&content),
+                }))
+            }
+            Action::SetUpEni { op, eni } => {
+                let datapath = Arc::clone(&self.datapath);
+                Job::Blocking(Box::new(move || Event::EniSetUp {
+                    op,
+                    result: datapath.set_up_eni(&eni),
+                }))
+            }
+            Action::TearDownEni { op, eni } => {
+                let datapath = Arc::clone(&self.datapath);
+                Job::Blocking(Box::new(move || Event::EniTornDown {
+                    op,
+                    result: datapath.tear_down_eni(&eni),
+                }))
+            }
+        };
+        Some((action, job))
+    }
+
+    fn cloud_job<F, Fut>(&self, call: F) -> Job
+    where
+        F: FnOnce(Arc<dyn CloudBackend>) -> Fut,
+        Fut: Future<Output = Event> + Send + 'static,
+    {
+        Job::Cloud(Box::pin(call(Arc::clone(&self.cloud))))
+    }
+}

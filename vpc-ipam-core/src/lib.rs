@@ -1,0 +1,20 @@
+//! Warm-pool and prefix-delegation IPAM for pods with AWS VPC addresses, as a pure state machine.
+//!
+//! This crate owns no clock, socket, thread, file, environment variable or random source. The caller
+//! says what happened and when; the pool answers with what to do.
+
+#![forbid(unsafe_code)]
+
+pub mod addr;
+pub mod checkpoint;
+pub mod cloud;
+pub mod config;
+pub mod datapath;
+pub mod driver;
+pub mod id;
+pub mod pool;
+pub mod stats;
+pub mod store;
+#[cfg(feature = "testkit")]
+pub mod testkit;
+pub mod time;

@@ -1,0 +1,108 @@
+//! What the pool holds, in numbers: the source of metrics, introspection and tables.
+
+use std::net::IpAddr;
+
+use crate::{
+    addr::Prefix,
+    id::{EniId, PodRef, SandboxKey, SubnetId},
+    time::Time,
+};
+
+/// A snapshot of the pool. All sums are taken over `enis`.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Addresses that pods can have.
+    pub total: u64,
+    /// Addresses that pods have.
+    pub assigned: u64,
+    /// Released addresses that still rest.
+    pub cooling: u64,
+    /// Leases whose ENI the cloud does not show: kept, not reused.
+    pub orphaned: u64,
+    /// Delegated prefixes.
+    pub prefixes: u64,
+    /// ADDs that are waiting for an address.
+    pub waiting: u64,
+    /// Operations under way in the cloud.
+    pub in_flight: u64,
+    /// ENIs, sorted by card and device.
+    pub enis: Vec<EniStats>,
+    /// Since when growth is paused because the subnet is exhausted.
+    pub growth_paused_until: Option<Time>,
+    /// Events that answered no operation.
+    pub unexpected_events: u64,
+    /// ADDs that ended without an address.
+    pub no_address: u64,
+    /// True once the cloud has described the ENIs and they are set up.
+    pub ready: bool,
+    /// Why the pool is not as it should be, one plain sentence per reason.
+    pub degraded: Vec<String>,
+}
+
+/// One ENI of the pool.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct EniStats {
+    /// EC2 id.
+    pub id: EniId,
+    /// Device index.
+    pub device: u32,
+    /// Network card.
+    pub card: u32,
+    /// True for the node's first ENI.
+    pub primary: bool,
+    /// Its subnet.
+    pub subnet: SubnetId,
+    /// Its routing table.
+    pub table: u32,
+    /// What it holds for pods, sorted.
+    pub cidrs: Vec<CidrStats>,
+}
+
+/// One secondary address or prefix.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct CidrStats {
+    /// The block.
+    pub cidr: Prefix,
+    /// True for a delegated prefix.
+    pub is_prefix: bool,
+    /// Addresses in use or resting, sorted by address.
+    pub addresses: Vec<AddressStats>,
+}
+
+/// One address that is, or recently was, a pod's.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct AddressStats {
+    /// The address.
+    pub ip: IpAddr,
+    /// Its owner; `None` while it rests.
+    pub key: Option<SandboxKey>,
+    /// Its owner's pod, or its last owner's.
+    pub pod: PodRef,
+    /// When it was given.
+    pub assigned: Time,
+    /// When it was taken back.
+    pub released: Option<Time>,
+}
+
+impl EniStats {
+    /// Addresses that pods can have on this ENI.
+    pub fn total(&self) -> u64 {
+        self.cidrs.iter().map(|c| u64::try_from(c.cidr.size()).unwrap_or(u64::MAX)).sum()
+    }
+
+    /// Addresses that pods have on this ENI.
+    pub fn assigned(&self) -> u64 {
+        self.cidrs.iter().map(CidrStats::assigned).sum()
+    }
+}
+
+impl CidrStats {
+    /// Addresses of this block that pods have.
+    pub fn assigned(&self) -> u64 {
+        self.addresses.iter().filter(|a| a.key.is_some()).count() as u64
+    }
+}

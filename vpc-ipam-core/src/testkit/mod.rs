@@ -1,0 +1,1 @@
+//! Stateful fakes, the EC2 state model and checkers.
