@@ -1,0 +1,40 @@
+# Two commands do all set-up on a machine that has Rust and a C compiler: `make demo` and `make test`.
+#
+# Whatever contains the AWS SDK is built with one package set (--workspace) and one profile: another
+# set selects other features of shared dependencies and compiles the SDK, minutes of work, again.
+
+CARGO ?= cargo
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+ARGS ?=
+
+.PHONY: help demo test lint bench fuzz bins plugin figures clean
+
+help: ## Show this list.
+	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
+
+demo: bins plugin ## Run the VPC in a box; options go in ARGS="--json --mode prefix".
+	@$(TARGET_DIR)/debug/vpc-in-a-box $(ARGS)
+
+test: bins plugin ## Build and run every test; ends with counts of passed, failed and skipped.
+	@scripts/test.sh
+
+lint: ## Formatting, clippy with warnings denied, direction of dependencies.
+	@scripts/lint.sh
+
+bench: ## Benchmarks; each compares two things in one run.
+	@scripts/bench.sh $(ARGS)
+
+fuzz: ## Fuzz every target for FUZZ_SECONDS (60) each; needs cargo-fuzz, and installs it if missing.
+	@scripts/fuzz.sh $(ARGS)
+
+figures: plugin ## Sizes, memory and latencies of release builds.
+	@scripts/figures.sh $(ARGS)
+
+bins:
+	@$(CARGO) build --locked --workspace --bins
+
+plugin:
+	@scripts/build-plugin.sh
+
+clean:
+	@$(CARGO) clean
