@@ -1,1 +1,2 @@
 //! Stateful fakes, the EC2 state model and checkers.
+pub mod ec2;

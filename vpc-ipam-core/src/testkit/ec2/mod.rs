@@ -1,0 +1,55 @@
+//! A deterministic model of the part of EC2 that a CNI talks to.
+//!
+//! [`World`] holds VPCs, subnets, instances and ENIs and answers the EC2 actions with EC2's own rules
+//! and error codes. It has no clock: every call says what time it is. What changes for the outside is
+//! told twice: to instance metadata, after configurable delays ([`World::imds_view`]), and to whoever
+//! plugs the links ([`World::take_changes`]).
+
+mod action;
+mod address_calls;
+mod catalog;
+mod change;
+mod config;
+mod delays;
+mod describe_calls;
+mod eni;
+mod eni_calls;
+mod error;
+mod faults;
+mod filter;
+mod ids;
+mod imds;
+mod instance;
+mod ipv6_calls;
+mod network;
+mod request;
+mod space;
+mod tag_calls;
+#[cfg(test)]
+mod tests;
+mod timers;
+mod world;
+
+pub use action::Ec2Action;
+pub use catalog::{Hypervisor, InstanceType, instance_type, instance_types};
+pub use change::{AttachedEni, WorldChange};
+pub use config::WorldConfig;
+pub use delays::Delays;
+pub use describe_calls::{
+    DescribedInstance, DescribedSubnet, DescribedTag, INTERFACES_PAGE_MAX, INTERFACES_PAGE_MIN,
+};
+pub use eni::{Attachment, AttachmentStatus, ConnectionTracking, Eni, EniStatus, InterfaceType};
+pub use error::{Ec2Error, WorldError, code};
+pub use faults::Faults;
+pub use filter::Filter;
+pub use imds::{ImdsEni, ImdsView};
+pub use instance::Instance;
+pub use network::{SecurityGroup, Subnet, Vpc};
+pub use request::{
+    AssignIpv6Addresses, AssignPrivateIpAddresses, Assigned, AttachNetworkInterface,
+    CreateNetworkInterface, CreateTags, DescribeNetworkInterfaces, DetachNetworkInterface,
+    Ipv4Request, ModifyNetworkInterfaceAttribute, Page, UnassignIpv6Addresses,
+    UnassignPrivateIpAddresses,
+};
+pub use space::Allocation;
+pub use world::World;
