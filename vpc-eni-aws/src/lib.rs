@@ -1,1 +1,47 @@
+//! EC2 and IMDS backend of the VPC IPAM core, and an emulator of both.
+//!
+//! - Feature `sdk` (default): [`AwsBackend`], the core's `CloudBackend` on the AWS SDK.
+//! - Feature `emulator`: EC2 and IMDS over HTTP, in front of the core's state model; builds without
+//!   the SDK.
+//!
+//! [`limits`] and [`imds::parse`] are always there.
 
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "sdk")]
+mod addresses;
+#[cfg(feature = "sdk")]
+mod api;
+#[cfg(feature = "sdk")]
+mod backend;
+#[cfg(feature = "sdk")]
+mod classify;
+#[cfg(feature = "sdk")]
+mod config;
+#[cfg(feature = "sdk")]
+mod counts;
+#[cfg(feature = "sdk")]
+mod create;
+#[cfg(feature = "sdk")]
+mod describe;
+pub mod imds;
+#[cfg(feature = "sdk")]
+mod instance;
+pub mod limits;
+#[cfg(feature = "sdk")]
+mod memory;
+#[cfg(feature = "sdk")]
+mod release;
+#[cfg(feature = "sdk")]
+mod sdk;
+#[cfg(feature = "sdk")]
+mod tags;
+#[cfg(feature = "sdk")]
+mod wait;
+
+#[cfg(feature = "sdk")]
+pub use self::{
+    backend::AwsBackend,
+    config::{AwsConfig, AwsConfigBuilder, AwsConfigError, HTTP_TIMEOUT_DEFAULT},
+    counts::{ActionCount, Call, CallCounts, CallObserver, Outcome},
+};

@@ -1,0 +1,248 @@
+//! The one table that turns what EC2 says into what callers branch on, and into a remedy.
+
+use vpc_ipam_core::cloud::{CloudError, CloudErrorKind};
+
+/// Longest part of EC2's own message that is kept. Encoded authorization failures run to kilobytes.
+const MESSAGE_LEN_MAX: usize = 600;
+
+/// A failed call before it is classified.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Failure {
+    /// The credential chain gave nothing.
+    Credentials(String),
+    /// An answer that makes no sense.
+    Malformed(String),
+    /// The service refused.
+    Refused {
+        /// Its error code.
+        code: String,
+        /// Its message.
+        message: String,
+    },
+    /// No answer.
+    Unreachable(String),
+}
+
+/// Makes the error that callers see.
+pub(crate) fn classify(action: &str, failure: &Failure) -> CloudError {
+    match failure {
+        Failure::Credentials(why) => CloudError::new(
+            CloudErrorKind::PermissionDenied,
+            action,
+            format!(
+                "no AWS credentials: {}; give the node an instance role, or the daemon's service \
+                 account a role or pod identity",
+                cut(why)
+            ),
+        ),
+        Failure::Malformed(why) => malformed(action, why),
+        Failure::Refused { code, message } => refused(action, code, message),
+        Failure::Unreachable(why) => CloudError::new(
+            CloudErrorKind::Unreachable,
+            action,
+            format!(
+                "EC2 did not answer: {}; check the route, security groups and endpoint to EC2 \
+                 (a private subnet needs a NAT gateway or an ec2 VPC endpoint)",
+                cut(why)
+            ),
+        ),
+    }
+}
+
+/// An answer of EC2 that cannot be used.
+pub(crate) fn malformed(action: &str, why: &str) -> CloudError {
+    CloudError::new(
+        CloudErrorKind::Malformed,
+        action,
+        format!("EC2's answer cannot be used: {}", cut(why)),
+    )
+}
+
+fn refused(action: &str, code: &str, message: &str) -> CloudError {
+    let kind = kind(code, message);
+    let code = if code.is_empty() { "(no error code)" } else { code };
+    let mut text = format!("{}: {}", cut(code), cut(message));
+    if let Some(remedy) = remedy(action, code, kind) {
+        text.push_str("; ");
+        text.push_str(&remedy);
+    }
+    CloudError::new(kind, action, text)
+}
+
+fn kind(code: &str, message: &str) -> CloudErrorKind {
+    match code {
+        "AttachmentLimitExceeded" => CloudErrorKind::AttachmentLimit,
+        "AccessDenied"
+        | "AccessDeniedException"
+        | "AuthFailure"
+        | "Blocked"
+        | "ExpiredToken"
+        | "ExpiredTokenException"
+        | "InvalidClientTokenId"
+        | "MissingAuthenticationToken"
+        | "OptInRequired"
+        | "PendingVerification"
+        | "RequestExpired"
+        | "SignatureDoesNotMatch"
+        | "UnauthorizedOperation"
+        | "UnrecognizedClientException" => CloudErrorKind::PermissionDenied,
+        "EC2ThrottledException"
+        | "PriorRequestNotComplete"
+        | "ProvisionedThroughputExceededException"
+        | "RequestLimitExceeded"
+        | "RequestThrottled"
+        | "RequestThrottledException"
+        | "SlowDown"
+        | "Throttling"
+        | "ThrottlingException"
+        | "TooManyRequestsException"
+        | "TransactionInProgressException" => CloudErrorKind::Throttled,
+        "IncorrectState" | "InvalidNetworkInterface.InUse" => CloudErrorKind::InUse,
+        "InsufficientCidrBlocks" => CloudErrorKind::InsufficientPrefixes,
+        "InsufficientFreeAddressesInSubnet" => CloudErrorKind::InsufficientAddresses,
+        "InternalError" | "InternalFailure" | "ServiceUnavailable" | "Unavailable" => {
+            CloudErrorKind::Unreachable
+        }
+        "InvalidAttachmentID.NotFound"
+        | "InvalidGroup.NotFound"
+        | "InvalidInstanceID.NotFound"
+        | "InvalidNetworkInterfaceID.NotFound"
+        | "InvalidNetworkInterfaceId.NotFound"
+        | "InvalidSubnetID.NotFound" => CloudErrorKind::Gone,
+        "InvalidParameterValue" => parameter_kind(message),
+        "PrivateIpAddressLimitExceeded" => CloudErrorKind::AddressLimit,
+        _ => CloudErrorKind::Other,
+    }
+}
+
+/// EC2 has no codes of their own for an ENI in use and for a device index that is taken.
+fn parameter_kind(message: &str) -> CloudErrorKind {
+    let message = message.to_ascii_lowercase();
+    if message.contains("currently in use") {
+        CloudErrorKind::InUse
+    } else if message.contains("attached at device index") {
+        CloudErrorKind::AttachmentLimit
+    } else {
+        CloudErrorKind::Other
+    }
+}
+
+fn remedy(action: &str, code: &str, kind: CloudErrorKind) -> Option<String> {
+    let text = match (code, kind) {
+        ("ExpiredToken" | "ExpiredTokenException", _) => {
+            "the credentials have expired: check that the role can still be assumed".to_owned()
+        }
+        ("RequestExpired" | "SignatureDoesNotMatch", _) => {
+            "check the node's clock and the secret key".to_owned()
+        }
+        ("AuthFailure" | "InvalidClientTokenId" | "UnrecognizedClientException", _) => {
+            "the access key is not valid here: check which credentials the daemon uses".to_owned()
+        }
+        (_, CloudErrorKind::PermissionDenied) => format!(
+            "allow ec2:{action} in the IAM role of the daemon (managed policy AmazonEKS_CNI_Policy)"
+        ),
+        (_, CloudErrorKind::AddressLimit) => {
+            "the ENI is full; another ENI or a larger instance type is needed".to_owned()
+        }
+        (_, CloudErrorKind::AttachmentLimit) => {
+            "the instance has no room for another ENI; free one or use a larger instance type"
+                .to_owned()
+        }
+        (_, CloudErrorKind::InsufficientAddresses) => {
+            "the subnet is used up: free addresses in it or give the node a larger subnet".to_owned()
+        }
+        (_, CloudErrorKind::InsufficientPrefixes) => {
+            "no aligned /28 is free in the subnet, though single addresses may be: reserve a CIDR \
+             block for prefixes (CreateSubnetCidrReservation) or use an emptier subnet"
+                .to_owned()
+        }
+        (_, CloudErrorKind::Throttled) => {
+            "the account's EC2 request rate is exceeded; it is tried again later".to_owned()
+        }
+        ("NetworkInterfaceLimitExceeded", _) => {
+            "the account's quota of ENIs in this region is used up: delete unused ENIs or ask for a \
+             higher quota (L-DF5E4CA3)"
+                .to_owned()
+        }
+        ("InvalidSubnetID.NotFound" | "InvalidGroup.NotFound", _) => {
+            "check the subnet and security groups of the primary ENI".to_owned()
+        }
+        _ => return None,
+    };
+    Some(text)
+}
+
+/// The beginning of a text, without control characters.
+fn cut(text: &str) -> String {
+    let clean = |c: char| if c.is_control() { ' ' } else { c };
+    let mut kept: String = text.trim().chars().take(MESSAGE_LEN_MAX).map(clean).collect();
+    if text.trim().chars().nth(MESSAGE_LEN_MAX).is_some() {
+        kept.push('…');
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn refuse(code: &str, message: &str) -> CloudError {
+        let failure = Failure::Refused { code: code.into(), message: message.into() };
+        classify("AttachNetworkInterface", &failure)
+    }
+
+    #[test]
+    fn each_code_has_its_kind() {
+        use CloudErrorKind as K;
+        for (code, kind) in [
+            ("InvalidNetworkInterfaceID.NotFound", K::Gone),
+            ("InvalidAttachmentID.NotFound", K::Gone),
+            ("InvalidInstanceID.NotFound", K::Gone),
+            ("InvalidSubnetID.NotFound", K::Gone),
+            ("InvalidGroup.NotFound", K::Gone),
+            ("InsufficientCidrBlocks", K::InsufficientPrefixes),
+            ("InsufficientFreeAddressesInSubnet", K::InsufficientAddresses),
+            ("PrivateIpAddressLimitExceeded", K::AddressLimit),
+            ("AttachmentLimitExceeded", K::AttachmentLimit),
+            ("UnauthorizedOperation", K::PermissionDenied),
+            ("RequestLimitExceeded", K::Throttled),
+            ("InvalidNetworkInterface.InUse", K::InUse),
+            ("Unavailable", K::Unreachable),
+            ("NetworkInterfaceLimitExceeded", K::Other),
+            ("OperationNotPermitted", K::Other),
+            ("", K::Other),
+        ] {
+            let error = refuse(code, "m");
+            assert_eq!(error.kind, kind, "{code}");
+            assert_eq!(error.action, "AttachNetworkInterface");
+            assert!(error.message.contains(code), "{}", error.message);
+        }
+    }
+
+    #[test]
+    fn invalid_parameter_value_is_told_apart_by_its_message() {
+        let code = "InvalidParameterValue";
+        let in_use = "Network interface 'eni-1' is currently in use.";
+        assert_eq!(refuse(code, in_use).kind, CloudErrorKind::InUse);
+        let taken = "Instance 'i-1' already has an interface attached at device index '1'.";
+        assert_eq!(refuse(code, taken).kind, CloudErrorKind::AttachmentLimit);
+        assert_eq!(refuse(code, "Bad SubnetId").kind, CloudErrorKind::Other);
+    }
+
+    #[test]
+    fn a_missing_permission_names_the_iam_action() {
+        let error = refuse("UnauthorizedOperation", "You are not authorized.");
+        assert!(error.message.contains("ec2:AttachNetworkInterface"), "{}", error.message);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_gives_a_short_single_line(code in ".*", message in ".{0,3000}") {
+            let error = refuse(&code, &message);
+            prop_assert!(error.message.chars().count() < 2 * MESSAGE_LEN_MAX + 400);
+            prop_assert!(!error.message.chars().any(char::is_control));
+        }
+    }
+}

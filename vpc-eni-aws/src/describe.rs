@@ -1,0 +1,242 @@
+//! The view of all attached ENIs: from EC2, or where it does not answer, from instance metadata.
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr},
+};
+
+use tokio::task::JoinSet;
+use vpc_ipam_core::{
+    addr::Prefix,
+    cloud::{Authority, CloudEni, CloudError, CloudErrorKind, CloudView, EniKind},
+    id::{EniId, MacAddr, SubnetId},
+};
+
+use crate::{
+    api::{AttachmentState, Ec2Eni},
+    backend::AwsBackend,
+    imds::{Imds, ImdsError, optional, paths::Item},
+    instance::Identity,
+};
+
+/// ENIs whose metadata is read at the same time. Each takes half a dozen requests, and metadata
+/// refuses callers that send hundreds at once.
+const IMDS_PARALLEL: usize = 4;
+
+/// What metadata says of one ENI.
+#[derive(Debug)]
+struct ImdsEni {
+    id: EniId,
+    mac: MacAddr,
+    device: u32,
+    card: u32,
+    subnet: SubnetId,
+    subnet_cidr: Prefix,
+    primary_ip: Ipv4Addr,
+    cidrs: Vec<Prefix>,
+}
+
+impl AwsBackend {
+    pub(crate) async fn view(&self) -> Result<CloudView, CloudError> {
+        let error = match self.ec2_view().await {
+            Ok(view) => {
+                self.memory().learn_view(&view);
+                return Ok(view);
+            }
+            Err(error) => error,
+        };
+        match self.imds_view().await {
+            Ok(view) => {
+                tracing::warn!(%error, "EC2 cannot be asked; using instance metadata");
+                self.memory().ec2_failure = Some(error);
+                Ok(view)
+            }
+            Err(imds) => Err(CloudError::new(
+                error.kind,
+                error.action,
+                format!("{}; nor can instance metadata be used: {imds}", error.message),
+            )),
+        }
+    }
+
+    async fn ec2_view(&self) -> Result<CloudView, CloudError> {
+        let me = self.identity().await?;
+        let api = self.api().await?;
+        let (listed, hints) = tokio::join!(api.enis_of(&me.instance), self.hints());
+        let mut found = listed?;
+        // A listing may lag behind; a single lookup does less.
+        let listed: BTreeSet<EniId> = found.iter().map(|eni| eni.id.clone()).collect();
+        for id in hints.into_iter().filter(|id| !listed.contains(id)) {
+            if let Some(eni) = api.eni(&id).await?
+                && eni.attached_to(&me.instance).is_some()
+            {
+                found.push(eni);
+            }
+        }
+        let mut enis = Vec::with_capacity(found.len());
+        for eni in found {
+            if let Some(eni) = self.attached_eni(me, eni).await? {
+                enis.push(eni);
+            }
+        }
+        // An endpoint of another account or region answers too: with an empty list, and all our
+        // ENIs would count as gone.
+        if !enis.iter().any(|eni| eni.id == me.primary_eni) {
+            return Err(CloudError::new(
+                CloudErrorKind::Malformed,
+                "DescribeNetworkInterfaces",
+                format!(
+                    "EC2 does not list the primary ENI {} of {}; check that region {}, endpoint and \
+                     credentials belong to this instance",
+                    me.primary_eni, me.instance, me.region
+                ),
+            ));
+        }
+        Ok(CloudView { enis, authority: Authority::Ec2 })
+    }
+
+    /// ENIs that ought to be attached, whatever a listing says.
+    async fn hints(&self) -> BTreeSet<EniId> {
+        let mut hints = self.memory().recent();
+        match self.imds_eni_ids().await {
+            Ok(ids) => hints.extend(ids),
+            // EC2 alone will do.
+            Err(error) => tracing::debug!(%error, "no hint from instance metadata"),
+        }
+        hints
+    }
+
+    async fn imds_eni_ids(&self) -> Result<Vec<EniId>, ImdsError> {
+        let macs: Vec<MacAddr> = self.imds.list(Item::Macs, "a MAC address").await?;
+        per_mac(&self.imds, &macs, |imds, mac| async move {
+            optional(imds.value(Item::InterfaceId(mac), "an ENI id").await)
+        })
+        .await
+    }
+
+    /// The ENI as the core wants it; `None` if it is on its way in or out.
+    pub(crate) async fn attached_eni(
+        &self,
+        me: &Identity,
+        eni: Ec2Eni,
+    ) -> Result<Option<CloudEni>, CloudError> {
+        let Some(attachment) = eni.attached_to(&me.instance) else { return Ok(None) };
+        // Not yet usable: the kernel has no link. Or about to lose it.
+        if attachment.state != AttachmentState::Attached {
+            return Ok(None);
+        }
+        let (device, card) = (attachment.device, attachment.card);
+        // EFA-only interfaces have no address; nothing will ever be routed there.
+        let primary_ip = eni.primary_ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let subnet_cidr = if eni.primary_ip.is_some_and(|ip| ip.is_ipv4()) {
+            self.subnet_block(&eni.subnet, eni.mac).await?
+        } else {
+            Prefix::host(primary_ip)
+        };
+        Ok(Some(CloudEni {
+            primary: eni.id == me.primary_eni,
+            id: eni.id,
+            mac: eni.mac,
+            device,
+            card,
+            kind: eni.kind,
+            subnet: eni.subnet,
+            subnet_cidr,
+            primary_ip,
+            cidrs: eni.cidrs,
+            tags: eni.tags,
+        }))
+    }
+
+    /// Block of a subnet: from memory, from metadata, from EC2, in this order of cost.
+    async fn subnet_block(&self, subnet: &SubnetId, mac: MacAddr) -> Result<Prefix, CloudError> {
+        let known = self.memory().subnet(subnet);
+        if let Some(block) = known {
+            return Ok(block);
+        }
+        let block = match self.imds.block(Item::SubnetCidr(mac)).await {
+            Ok(block) => block,
+            Err(_) => self.api().await?.subnet_block(subnet).await?,
+        };
+        self.memory().learn_subnet(subnet.clone(), block);
+        Ok(block)
+    }
+
+    async fn imds_view(&self) -> Result<CloudView, CloudError> {
+        let me = self.identity().await?;
+        let macs: Vec<MacAddr> = self.imds.list(Item::Macs, "a MAC address").await?;
+        let found = per_mac(&self.imds, &macs, read_eni).await?;
+        let memory = self.memory();
+        let enis = found.into_iter().map(|eni| {
+            let primary = eni.mac == me.primary_mac;
+            let (kind, tags) = memory.known(&eni.id).unwrap_or((EniKind::Interface, [].into()));
+            CloudEni {
+                id: eni.id,
+                mac: eni.mac,
+                // Metadata has been seen to number the primary ENI otherwise.
+                device: if primary { 0 } else { eni.device },
+                card: eni.card,
+                kind,
+                primary,
+                subnet: eni.subnet,
+                subnet_cidr: eni.subnet_cidr,
+                primary_ip: eni.primary_ip.into(),
+                cidrs: eni.cidrs,
+                tags,
+            }
+        });
+        Ok(CloudView { enis: enis.collect(), authority: Authority::Imds })
+    }
+}
+
+/// Reads one ENI. `None` where it is coming, going, or has no IPv4 address: metadata lists a MAC
+/// before its attributes exist and cannot say which of these it is. The view only ever adds, so
+/// what is left out is found by the next one.
+async fn read_eni(imds: Imds, mac: MacAddr) -> Result<Option<ImdsEni>, ImdsError> {
+    let (id, device, card, subnet, block, ips, prefixes) = tokio::join!(
+        imds.value(Item::InterfaceId(mac), "an ENI id"),
+        imds.value(Item::DeviceNumber(mac), "a device number"),
+        imds.value(Item::NetworkCard(mac), "a network card index"),
+        imds.value(Item::SubnetId(mac), "a subnet id"),
+        imds.block(Item::SubnetCidr(mac)),
+        imds.addresses(Item::LocalIpv4s(mac)),
+        imds.blocks(Item::Ipv4Prefixes(mac)),
+    );
+    let (id, device, subnet) = (optional(id)?, optional(device)?, optional(subnet)?);
+    let (block, ips) = (optional(block)?, optional(ips)?.unwrap_or_default());
+    let card = optional(card)?.unwrap_or(0);
+    let prefixes = optional(prefixes)?.unwrap_or_default();
+    let (Some(id), Some(device), Some(subnet), Some(subnet_cidr)) = (id, device, subnet, block)
+    else {
+        return Ok(None);
+    };
+    let Some((primary_ip, secondary)) = ips.split_first() else { return Ok(None) };
+    let hosts = secondary.iter().map(|ip| Prefix::host(IpAddr::V4(*ip)));
+    let cidrs = hosts.chain(prefixes).collect();
+    let primary_ip = *primary_ip;
+    Ok(Some(ImdsEni { id, mac, device, card, subnet, subnet_cidr, primary_ip, cidrs }))
+}
+
+/// Runs `read` for each MAC, some at the same time; keeps what it finds. Order carries no meaning.
+async fn per_mac<T, F, Fut>(imds: &Imds, macs: &[MacAddr], read: F) -> Result<Vec<T>, ImdsError>
+where
+    T: Send + 'static,
+    F: Fn(Imds, MacAddr) -> Fut,
+    Fut: Future<Output = Result<Option<T>, ImdsError>> + Send + 'static,
+{
+    let mut found = Vec::with_capacity(macs.len());
+    for some in macs.chunks(IMDS_PARALLEL) {
+        let mut reads = JoinSet::new();
+        for mac in some {
+            reads.spawn(read(imds.clone(), *mac));
+        }
+        while let Some(result) = reads.join_next().await {
+            let result = result.unwrap_or_else(|error| {
+                let path = Item::Macs.path();
+                Err(ImdsError::Unreachable { path, why: error.to_string() })
+            });
+            found.extend(result?);
+        }
+    }
+    Ok(found)
+}

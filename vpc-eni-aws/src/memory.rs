@@ -1,0 +1,80 @@
+//! What the backend remembers between calls.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use vpc_ipam_core::{
+    addr::Prefix,
+    cloud::{CloudError, CloudView, EniKind},
+    id::{EniId, SubnetId},
+};
+
+/// How long a listing may lack an ENI that we attached. EC2's listings lag behind its single
+/// lookups by seconds; a minute is the reference's age below which an ENI is left alone.
+const RECENT_MAX: Duration = Duration::from_secs(60);
+
+/// An ENI that was attached a moment ago.
+#[derive(Clone, Copy, Debug)]
+struct Recent {
+    since: Instant,
+    card: u32,
+    device: u32,
+}
+
+/// Mutable state of a backend; behind one lock that is never held across a call.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    /// Blocks of subnets; they never change.
+    subnets: BTreeMap<SubnetId, Prefix>,
+    /// What only EC2 can say of an ENI, for the times when it cannot be asked.
+    known: BTreeMap<EniId, (EniKind, BTreeMap<String, String>)>,
+    recent: BTreeMap<EniId, Recent>,
+    /// Why the last view had to come from instance metadata.
+    pub(crate) ec2_failure: Option<CloudError>,
+}
+
+impl Memory {
+    pub(crate) fn subnet(&self, subnet: &SubnetId) -> Option<Prefix> {
+        self.subnets.get(subnet).copied()
+    }
+
+    pub(crate) fn learn_subnet(&mut self, subnet: SubnetId, block: Prefix) {
+        self.subnets.insert(subnet, block);
+    }
+
+    pub(crate) fn attached(&mut self, eni: EniId, card: u32, device: u32) {
+        self.recent.insert(eni, Recent { since: Instant::now(), card, device });
+    }
+
+    pub(crate) fn deleted(&mut self, eni: &EniId) {
+        self.recent.remove(eni);
+        self.known.remove(eni);
+    }
+
+    /// ENIs that a listing may not show yet.
+    pub(crate) fn recent(&mut self) -> BTreeSet<EniId> {
+        self.recent.retain(|_, recent| recent.since.elapsed() < RECENT_MAX);
+        self.recent.keys().cloned().collect()
+    }
+
+    /// Device indexes of a card that a listing may not show yet.
+    pub(crate) fn recent_devices(&self, card: u32) -> BTreeSet<u32> {
+        self.recent.values().filter(|r| r.card == card).map(|r| r.device).collect()
+    }
+
+    /// EC2 has answered.
+    pub(crate) fn learn_view(&mut self, view: &CloudView) {
+        self.ec2_failure = None;
+        self.known = view.enis.iter().map(|e| (e.id.clone(), (e.kind, e.tags.clone()))).collect();
+        // Only blocks that are in use: nodes may see many subnets over the years.
+        let used: BTreeSet<_> = view.enis.iter().map(|eni| &eni.subnet).collect();
+        self.subnets.retain(|subnet, _| used.contains(subnet));
+    }
+
+    /// What EC2 said last of an ENI.
+    pub(crate) fn known(&self, eni: &EniId) -> Option<(EniKind, BTreeMap<String, String>)> {
+        self.known.get(eni).cloned()
+    }
+}

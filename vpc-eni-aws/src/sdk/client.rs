@@ -1,0 +1,78 @@
+//! Makes the EC2 client.
+
+use std::sync::Arc;
+
+use aws_config::{
+    BehaviorVersion, ConfigLoader, FrameworkMetadata, Region,
+    default_provider::credentials::DefaultCredentialsChain, retry::RetryConfig,
+    timeout::TimeoutConfig,
+};
+use aws_sdk_ec2::config::Credentials;
+
+use super::Sdk;
+use crate::{
+    config::{AwsConfig, CredentialSource, SDK_ATTEMPTS, USER_AGENT_NAME},
+    counts::Recorder,
+    imds::Imds,
+};
+
+/// Version in the user agent of a build that was not told its own.
+const VERSION_UNKNOWN: &str = env!("CARGO_PKG_VERSION");
+
+/// An EC2 client for `region`. Reads profiles and the environment through the SDK, sends nothing.
+pub(crate) async fn connect(
+    config: &AwsConfig,
+    region: String,
+    imds: &Imds,
+    recorder: Arc<Recorder>,
+) -> Sdk {
+    let region = Region::new(region);
+    // Given in code, so that the SDK does not read AWS_MAX_ATTEMPTS, where 0 makes it panic.
+    let retries = RetryConfig::standard().with_max_attempts(SDK_ATTEMPTS);
+    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(config.http_timeout).build();
+    let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .region(region.clone())
+        .retry_config(retries)
+        .timeout_config(timeouts);
+    let version = config.version.clone().unwrap_or_else(|| VERSION_UNKNOWN.to_owned());
+    if let Ok(metadata) = FrameworkMetadata::new(USER_AGENT_NAME, Some(version)) {
+        loader = loader.framework_metadata(metadata);
+    }
+    loader = with_credentials(loader, config, region, imds).await;
+    let shared = loader.load().await;
+    let mut builder = aws_sdk_ec2::config::Builder::from(&shared);
+    // Only for EC2: the credential providers must not be sent there.
+    if let Some(url) = &config.ec2_endpoint {
+        builder = builder.endpoint_url(url);
+    }
+    Sdk { client: aws_sdk_ec2::Client::from_conf(builder.build()), recorder }
+}
+
+async fn with_credentials(
+    loader: ConfigLoader,
+    config: &AwsConfig,
+    region: Region,
+    imds: &Imds,
+) -> ConfigLoader {
+    match &config.credentials {
+        CredentialSource::Static { access_key_id, secret_access_key } => {
+            let id = access_key_id.as_str();
+            loader.credentials_provider(Credentials::new(
+                id,
+                secret_access_key,
+                None,
+                None,
+                "Static",
+            ))
+        }
+        // The chain asks the usual address for the instance role, unless told otherwise.
+        CredentialSource::DefaultChain if config.imds_endpoint.is_some() => {
+            let chain = DefaultCredentialsChain::builder()
+                .region(region)
+                .imds_client(imds.client())
+                .build();
+            loader.credentials_provider(chain.await)
+        }
+        CredentialSource::DefaultChain => loader,
+    }
+}

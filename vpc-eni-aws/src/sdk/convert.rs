@@ -1,0 +1,182 @@
+//! SDK types to ours. Every field of an answer is optional for the SDK; what we need is required
+//! here, and what is missing is named.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use aws_sdk_ec2::{
+    operation::assign_private_ip_addresses::AssignPrivateIpAddressesOutput,
+    types::{
+        AttachmentStatus, InstanceTypeHypervisor, InstanceTypeInfo, NetworkInterface,
+        NetworkInterfaceAttachment, NetworkInterfaceType,
+    },
+};
+use vpc_ipam_core::{
+    addr::Prefix,
+    cloud::{EniKind, InstanceLimits},
+    id::{EniId, InstanceId, SecurityGroupId, SubnetId},
+};
+
+use crate::api::{Attachment, AttachmentState, Ec2Eni};
+
+/// Addresses of one ENI that are read. EC2's largest ENI holds 64; with prefixes in place of
+/// addresses still fewer.
+const CIDRS_MAX: usize = 4096;
+/// Network cards of one instance type that are read. The largest has 32.
+const CARDS_MAX: usize = 64;
+
+/// A count as the SDK wants it; counts of ours never come near the limit.
+pub(super) fn int(n: u32) -> i32 {
+    i32::try_from(n).unwrap_or(i32::MAX)
+}
+
+fn index(n: Option<i32>, what: &str) -> Result<u32, String> {
+    // Absent on single-card instances and old endpoints.
+    u32::try_from(n.unwrap_or(0)).map_err(|_| format!("{what} {n:?} is negative"))
+}
+
+/// An IPv4 block.
+pub(super) fn v4_block(text: &str) -> Result<Prefix, String> {
+    let block: Prefix =
+        text.parse().map_err(|e: vpc_ipam_core::addr::PrefixError| e.to_string())?;
+    if block.is_v4() { Ok(block) } else { Err(format!("{block} is not IPv4")) }
+}
+
+fn v4_host(text: Option<&str>) -> Result<Ipv4Addr, String> {
+    let text = text.unwrap_or_default();
+    text.parse().map_err(|_| format!("{text:?} is not an IPv4 address"))
+}
+
+/// An ENI.
+pub(super) fn eni(from: &NetworkInterface) -> Result<Ec2Eni, String> {
+    let id = EniId::new(from.network_interface_id().unwrap_or_default()).map_err(text)?;
+    let in_eni = |why: String| format!("{id}: {why}");
+    let subnet = SubnetId::new(from.subnet_id().unwrap_or_default());
+    let groups: Result<Vec<_>, _> = from
+        .groups()
+        .iter()
+        .map(|group| SecurityGroupId::new(group.group_id().unwrap_or_default()))
+        .collect();
+    let (primary_ip, cidrs) = addresses(from).map_err(in_eni)?;
+    Ok(Ec2Eni {
+        mac: from.mac_address().unwrap_or_default().parse().map_err(|e| in_eni(text(e)))?,
+        subnet: subnet.map_err(|e| in_eni(text(e)))?,
+        kind: kind(from.interface_type()),
+        primary_ip,
+        cidrs,
+        groups: groups.map_err(|e| in_eni(text(e)))?,
+        tags: from
+            .tag_set()
+            .iter()
+            .filter_map(|tag| Some((tag.key()?.to_owned(), tag.value()?.to_owned())))
+            .collect(),
+        attachment: from.attachment().map(attachment).transpose().map_err(in_eni)?,
+        id,
+    })
+}
+
+fn text(error: vpc_ipam_core::id::IdError) -> String {
+    error.to_string()
+}
+
+fn kind(from: Option<&NetworkInterfaceType>) -> EniKind {
+    match from {
+        Some(NetworkInterfaceType::Efa) => EniKind::Efa,
+        Some(NetworkInterfaceType::EfaOnly) => EniKind::EfaOnly,
+        Some(NetworkInterfaceType::Trunk) => EniKind::Trunk,
+        _ => EniKind::Interface,
+    }
+}
+
+/// The primary address, and what the ENI holds for pods.
+fn addresses(from: &NetworkInterface) -> Result<(Option<IpAddr>, Vec<Prefix>), String> {
+    let count = from.private_ip_addresses().len() + from.ipv4_prefixes().len();
+    if count > CIDRS_MAX {
+        return Err(format!("it has {count} addresses and prefixes, more than any ENI"));
+    }
+    let mut primary: Option<IpAddr> = None;
+    let mut cidrs = Vec::with_capacity(count);
+    for address in from.private_ip_addresses() {
+        let ip = IpAddr::V4(v4_host(address.private_ip_address())?);
+        if address.primary() == Some(true) {
+            primary = Some(ip);
+        } else {
+            cidrs.push(Prefix::host(ip));
+        }
+    }
+    for prefix in from.ipv4_prefixes() {
+        cidrs.push(v4_block(prefix.ipv4_prefix().unwrap_or_default())?);
+    }
+    if primary.is_none() {
+        // IPv6 only.
+        let first = from.ipv6_addresses().first().and_then(|address| address.ipv6_address());
+        let first: Option<Ipv6Addr> = first.and_then(|text| text.parse().ok());
+        primary = first.map(IpAddr::V6);
+    }
+    Ok((primary, cidrs))
+}
+
+fn attachment(from: &NetworkInterfaceAttachment) -> Result<Attachment, String> {
+    let instance = from.instance_id().filter(|id| !id.is_empty());
+    Ok(Attachment {
+        id: from.attachment_id().unwrap_or_default().to_owned(),
+        instance: instance.map(InstanceId::new).transpose().map_err(text)?,
+        device: index(from.device_index(), "device index")?,
+        card: index(from.network_card_index(), "network card index")?,
+        state: match from.status() {
+            Some(AttachmentStatus::Attached) => AttachmentState::Attached,
+            Some(AttachmentStatus::Attaching) => AttachmentState::Attaching,
+            Some(AttachmentStatus::Detached) => AttachmentState::Detached,
+            Some(AttachmentStatus::Detaching) => AttachmentState::Detaching,
+            other => return Err(format!("attachment status {other:?} is unknown")),
+        },
+    })
+}
+
+/// What was added by AssignPrivateIpAddresses.
+pub(super) fn assigned(from: &AssignPrivateIpAddressesOutput) -> Result<Vec<Prefix>, String> {
+    let mut cidrs = Vec::new();
+    for address in from.assigned_private_ip_addresses() {
+        cidrs.push(Prefix::host(v4_host(address.private_ip_address())?.into()));
+    }
+    for prefix in from.assigned_ipv4_prefixes() {
+        cidrs.push(v4_block(prefix.ipv4_prefix().unwrap_or_default())?);
+    }
+    Ok(cidrs)
+}
+
+/// Limits of an instance type.
+pub(super) fn limits(from: &InstanceTypeInfo) -> Result<InstanceLimits, String> {
+    let network = from.network_info().ok_or("it has no networkInfo")?;
+    let positive = |n: Option<i32>, what: &str| {
+        n.and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0).ok_or(format!("{what} is {n:?}"))
+    };
+    let total = positive(network.maximum_network_interfaces(), "maximumNetworkInterfaces")?;
+    let ipv4 = positive(network.ipv4_addresses_per_interface(), "ipv4AddressesPerInterface")?;
+    let mut card_enis = Vec::new();
+    for card in network.network_cards() {
+        let at = index(card.network_card_index(), "networkCardIndex")?;
+        let at = usize::try_from(at).unwrap_or(usize::MAX);
+        if at >= CARDS_MAX {
+            return Err(format!("networkCardIndex {at} is beyond any instance"));
+        }
+        if card_enis.len() <= at {
+            card_enis.resize(at + 1, 0);
+        }
+        if let Some(enis) = card_enis.get_mut(at) {
+            *enis = index(card.maximum_network_interfaces(), "maximumNetworkInterfaces")?;
+        }
+    }
+    if card_enis.is_empty() {
+        card_enis.push(total);
+    }
+    let default_card = index(network.default_network_card_index(), "defaultNetworkCardIndex")?;
+    let default_card = usize::try_from(default_card).unwrap_or(usize::MAX);
+    let enis = card_enis.get(default_card).copied().filter(|n| *n > 0).unwrap_or(total);
+    let nitro = from.hypervisor() == Some(&InstanceTypeHypervisor::Nitro);
+    let prefixes = nitro || from.bare_metal() == Some(true);
+    Ok(InstanceLimits { enis, ipv4_per_eni: ipv4, card_enis, prefixes })
+}
+
+#[cfg(test)]
+#[path = "convert_tests.rs"]
+mod tests;
