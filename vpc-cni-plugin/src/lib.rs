@@ -2,8 +2,21 @@
 //!
 //! - [`protocol`]: the CNI protocol, parsing and printing only.
 //! - [`rpc`]: gRPC messages, clients and (feature `server`) server traits.
+//! - [`command`]: ADD, DEL and VERSION on the ports [`backend::Backend`] and
+//!   [`Datapath`](vpc_ipam_core::datapath::Datapath) (feature `plugin`).
+//! - [`client`]: the daemon over its unix socket (feature `plugin`).
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "plugin")]
+pub mod backend;
+#[cfg(feature = "plugin")]
+pub mod client;
+#[cfg(feature = "plugin")]
+pub mod command;
+#[cfg(feature = "plugin")]
+mod lock;
+#[cfg(feature = "plugin")]
+pub mod log;
 pub mod protocol;
 pub mod rpc;
