@@ -24,6 +24,8 @@ mod counts;
 mod create;
 #[cfg(feature = "sdk")]
 mod describe;
+#[cfg(feature = "emulator")]
+pub mod emulator;
 pub mod imds;
 #[cfg(feature = "sdk")]
 mod instance;

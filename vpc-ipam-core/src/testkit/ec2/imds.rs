@@ -34,6 +34,8 @@ pub struct ImdsEni {
     pub vpc: VpcId,
     /// `security-group-ids`.
     pub groups: Vec<SecurityGroupId>,
+    /// `security-groups`: the names, in the same order.
+    pub group_names: Vec<String>,
     /// `local-ipv4s`: the primary address first, then the secondary ones.
     pub local_ipv4s: Vec<Ipv4Addr>,
     /// `ipv4-prefix`.
@@ -149,6 +151,11 @@ impl World {
             subnet_ipv6_cidr: subnet.ipv6_cidr,
             vpc: eni.vpc.clone(),
             groups: eni.groups.clone(),
+            group_names: eni
+                .groups
+                .iter()
+                .filter_map(|id| self.security_group(id).map(|g| g.name.clone()))
+                .collect(),
             local_ipv4s: eni.primary_ip.into_iter().chain(eni.secondary_ips.clone()).collect(),
             ipv4_prefixes: eni.prefixes.clone(),
             ipv6s: eni.ipv6_addresses.clone(),

@@ -1,0 +1,116 @@
+//! EC2's Query protocol: `POST /`, a form in, XML out.
+
+mod call;
+mod describe;
+mod interfaces;
+mod render;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, State, rejection::BytesRejection},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use vpc_ipam_core::testkit::ec2::{Ec2Action, Ec2Error, code};
+
+use self::call::Call;
+use super::{
+    form::Form,
+    server::{Service, Shared},
+    xml::Xml,
+};
+
+const XMLNS: &str = "http://ec2.amazonaws.com/doc/2016-11-15/";
+const API_VERSION: &str = "2016-11-15";
+/// Far above any request of a CNI; EC2 itself takes about as much.
+const BODY_LEN_MAX: usize = 1 << 20;
+
+pub(super) fn service(shared: Arc<Shared>) -> Service {
+    let router = Router::new()
+        .route("/", post(handle))
+        .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
+        .with_state(shared);
+    Service(router)
+}
+
+async fn handle(
+    State(shared): State<Arc<Shared>>,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let request_id = shared.request_id();
+    let answer = match body {
+        Ok(body) => answer(&shared, &body, &request_id),
+        Err(rejection) => Err(Ec2Error::new("MalformedQueryString", rejection.body_text())),
+    };
+    let (status, xml) = match answer {
+        Ok(xml) => (StatusCode::OK, xml),
+        Err(error) => (status(&error), render_error(&error, &request_id)),
+    };
+    // Told before the answer goes out: a client that has an address must be able to use it.
+    shared.settle().await;
+    (status, [(header::CONTENT_TYPE, "text/xml;charset=UTF-8")], xml).into_response()
+}
+
+fn answer(shared: &Shared, body: &[u8], request_id: &str) -> Result<String, Ec2Error> {
+    let mut form = Form::parse(body)?;
+    let action: Ec2Action = form.required("Action")?.parse()?;
+    check_version(&form.required("Version")?)?;
+    let dry_run = form.value("DryRun")?.unwrap_or(false);
+    let now = shared.now();
+    let mut world = shared.world();
+    let before = world.calls().get(&action).copied();
+    let mut inner = Xml::default();
+    inner.text("requestId", request_id);
+    let mut call = Call { form, world: &mut world, now, dry_run, xml: inner };
+    let result = call.run(action);
+    let inner = call.xml.finish();
+    if world.calls().get(&action).copied() == before {
+        world.count_refused(action, now);
+    }
+    result?;
+    let mut xml = Xml::document();
+    xml.root(&format!("{action}Response"), XMLNS, |x| x.raw(&inner));
+    Ok(xml.finish())
+}
+
+fn check_version(version: &str) -> Result<(), Ec2Error> {
+    if version == API_VERSION {
+        return Ok(());
+    }
+    let version: String = version.chars().take(64).collect();
+    Err(Ec2Error::new(
+        "NoSuchVersion",
+        format!("The requested version ({version}) of service AmazonEC2 does not exist"),
+    ))
+}
+
+fn status(error: &Ec2Error) -> StatusCode {
+    match error.code.as_ref() {
+        code::DRY_RUN_OPERATION => StatusCode::PRECONDITION_FAILED,
+        code::UNAUTHORIZED_OPERATION => StatusCode::FORBIDDEN,
+        "AuthFailure" => StatusCode::UNAUTHORIZED,
+        code::INTERNAL_ERROR | "InternalFailure" => StatusCode::INTERNAL_SERVER_ERROR,
+        code::REQUEST_LIMIT_EXCEEDED | "ServiceUnavailable" | "Unavailable" => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+        _ => StatusCode::BAD_REQUEST,
+    }
+}
+
+fn render_error(error: &Ec2Error, request_id: &str) -> String {
+    let mut xml = Xml::document();
+    xml.element("Response", |x| {
+        x.element("Errors", |x| {
+            x.element("Error", |x| {
+                x.text("Code", &error.code);
+                x.text("Message", &error.message);
+            });
+        });
+        x.text("RequestID", request_id);
+    });
+    xml.finish()
+}
