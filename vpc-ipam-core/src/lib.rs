@@ -6,13 +6,17 @@
 #![forbid(unsafe_code)]
 
 pub mod addr;
+mod backoff;
 pub mod checkpoint;
 pub mod cloud;
 pub mod config;
 pub mod datapath;
 pub mod driver;
+mod eni;
 pub mod id;
+pub mod plan;
 pub mod pool;
+mod slots;
 pub mod stats;
 pub mod store;
 #[cfg(feature = "testkit")]

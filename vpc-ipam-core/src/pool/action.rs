@@ -165,13 +165,13 @@ pub struct Assignment {
     pub key: SandboxKey,
     /// The address.
     pub ip: IpAddr,
-    /// ENI that holds it.
-    pub eni: EniId,
-    /// Device index of that ENI.
+    /// ENI that holds it; `None` for the release of a lease whose ENI the cloud does not show.
+    pub eni: Option<EniId>,
+    /// Device index of that ENI; 0 without one.
     pub device: u32,
-    /// Network card of that ENI.
+    /// Network card of that ENI; 0 without one.
     pub card: u32,
-    /// Routing table of that ENI.
+    /// Routing table of that ENI; the main table without one.
     pub table: u32,
 }
 

@@ -1,15 +1,43 @@
 //! The pool: which addresses the node holds, who has them, and what to do next.
 
 mod action;
+mod assign;
+mod commit;
+mod growth;
+mod host;
+mod inventory;
+mod journal;
+mod lease;
+mod reconcile;
+mod report;
+mod waiting;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::IpAddr,
+};
 
 use thiserror::Error;
 
 pub use self::action::{Action, Assign, Assignment, Event, Release, Reply};
+use self::{
+    growth::GrowthState,
+    host::Departing,
+    inventory::Gone,
+    journal::Journal,
+    lease::{Lease, Leases, Phase, Place},
+    reconcile::Describing,
+    waiting::Waiting,
+};
 use crate::{
+    addr::Prefix,
+    backoff::Jitter,
     checkpoint::Checkpoint,
+    cloud::AddressCount,
     config::PoolConfig,
-    id::{PodRef, SandboxKey},
-    stats::Stats,
+    eni::Eni,
+    id::{EniId, OpId, PodRef, SandboxKey},
+    plan::earlier,
     time::Time,
 };
 
@@ -20,87 +48,279 @@ pub enum AssignError {
     /// No address, and none came in time. The text says why in numbers and what is under way.
     #[error("no free address: {0}")]
     NoAddress(String),
-    /// The record could not be made durable, so the address was taken back.
-    #[error("the allocation could not be recorded and was undone: {0}")]
+    /// The record could not be made durable, so it is as if the request had not been made.
+    #[error("the state file could not be written, so the request was undone: {0}")]
     NotDurable(String),
     /// Too many ADDs are waiting already.
     #[error("{0} pods are waiting for an address already; try again later")]
     QueueFull(usize),
+    /// A DEL for the same sandbox came while its ADD was waiting.
+    #[error("the sandbox was deleted before it had an address")]
+    Released,
+}
+
+/// What an operation that was asked for is.
+#[derive(Clone, Debug)]
+enum Op {
+    Assign {
+        eni: EniId,
+        count: AddressCount,
+    },
+    Create {
+        count: AddressCount,
+    },
+    Delete {
+        eni: EniId,
+    },
+    /// `sequence`: mutations that had ended when it was asked for.
+    Describe {
+        sequence: u64,
+    },
+    SetUp {
+        eni: EniId,
+        sources: BTreeSet<Prefix>,
+    },
+    TearDown {
+        eni: EniId,
+    },
+    Unassign {
+        eni: EniId,
+        cidrs: Vec<Prefix>,
+    },
 }
 
 /// See the crate documentation for the contract.
 #[derive(Debug)]
 pub struct Pool {
     config: PoolConfig,
+    jitter: Jitter,
+    next_op: u64,
+    /// Counts the ends of mutations, so that a cloud view can be told older or newer than one.
+    sequence: u64,
+    ops: BTreeMap<OpId, Op>,
+    actions: VecDeque<Action>,
+    replies: VecDeque<Reply>,
+    enis: BTreeMap<EniId, Eni>,
+    /// Which ENI holds a CIDR; no two CIDRs in it overlap.
+    owners: BTreeMap<Prefix, EniId>,
+    /// ENIs that take a place but are not ours to use.
+    foreign: BTreeSet<EniId>,
+    /// ENIs that have left the pool and are being taken down.
+    departing: BTreeMap<EniId, Departing>,
+    /// ENIs and CIDRs given up lately: a view may still show them.
+    gone_enis: BTreeMap<EniId, Gone>,
+    gone_cidrs: BTreeMap<Prefix, Gone>,
+    leases: Leases,
+    waiting: Waiting,
+    journal: Journal,
+    /// Resting addresses by the time of their release.
+    cooling: BTreeMap<(Time, IpAddr), Place>,
+    describing: Describing,
+    growth: GrowthState,
+    draining: bool,
+    ready: bool,
+    unexpected_events: u64,
+    no_address: u64,
 }
 
 impl Pool {
     /// An empty pool; its first action lists the attached ENIs.
-    pub fn new(config: PoolConfig, _now: Time) -> Self {
-        Self { config }
+    pub fn new(config: PoolConfig, now: Time) -> Self {
+        Self::restore(config, &Checkpoint::default(), now)
     }
 
     /// A pool with the leases of `checkpoint`. They are kept, and never given to anyone else,
     /// whether or not the cloud shows their ENI.
-    pub fn restore(config: PoolConfig, _checkpoint: &Checkpoint, _now: Time) -> Self {
-        Self { config }
+    pub fn restore(config: PoolConfig, checkpoint: &Checkpoint, now: Time) -> Self {
+        let mut leases = Leases::default();
+        for lease in &checkpoint.leases {
+            let entry = Lease {
+                pod: lease.pod.clone(),
+                ip: lease.ip,
+                allocated_ns: lease.allocated_ns,
+                interfaces: lease.interfaces,
+                place: None,
+                phase: Phase::Held,
+                told: true,
+            };
+            leases.insert(lease.key.clone(), entry);
+        }
+        let mut pool = Self {
+            jitter: Jitter::new(config.seed),
+            config,
+            next_op: 1,
+            sequence: 0,
+            ops: BTreeMap::new(),
+            actions: VecDeque::new(),
+            replies: VecDeque::new(),
+            enis: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            foreign: BTreeSet::new(),
+            departing: BTreeMap::new(),
+            gone_enis: BTreeMap::new(),
+            gone_cidrs: BTreeMap::new(),
+            leases,
+            waiting: Waiting::default(),
+            journal: Journal::new(),
+            cooling: BTreeMap::new(),
+            describing: Describing::new(now),
+            growth: GrowthState::new(),
+            draining: false,
+            ready: false,
+            unexpected_events: 0,
+            no_address: 0,
+        };
+        pool.settle(now);
+        pool
     }
 
     /// Gives the sandbox an address, the same one however often it asks.
+    ///
+    /// While the answer is pending, a repeated request gets the number of the first one, and one
+    /// [`Reply`] answers both.
     ///
     /// # Errors
     ///
     /// If the queue of waiting pods is full.
     pub fn assign(
         &mut self,
-        _key: SandboxKey,
-        _pod: PodRef,
-        _now: Time,
+        key: SandboxKey,
+        pod: PodRef,
+        now: Time,
     ) -> Result<Assign, AssignError> {
-        todo!()
+        self.expire(now);
+        let answer = self.begin_assign(key, pod, now);
+        self.settle(now);
+        answer
     }
 
     /// Takes the sandbox's address back.
     ///
+    /// An ADD of the same sandbox that has not been answered is answered with
+    /// [`AssignError::Released`].
+    ///
     /// # Errors
     ///
-    /// If the queue of waiting requests is full.
-    pub fn release(&mut self, _key: &SandboxKey, _now: Time) -> Result<Release, AssignError> {
-        todo!()
+    /// None at present; releases are never refused.
+    pub fn release(&mut self, key: &SandboxKey, now: Time) -> Result<Release, AssignError> {
+        self.expire(now);
+        let answer = self.begin_release(key);
+        self.settle(now);
+        Ok(answer)
     }
 
     /// Learns of something that happened.
-    pub fn handle(&mut self, _event: Event, _now: Time) {
-        todo!()
+    pub fn handle(&mut self, event: Event, now: Time) {
+        self.expire(now);
+        match event {
+            Event::AddressesAssigned { op, result } => self.on_assigned(op, result, now),
+            Event::AddressesUnassigned { op, result } => self.on_unassigned(op, &result, now),
+            Event::Described { op, result } => self.on_described(op, result, now),
+            Event::Draining => self.draining = true,
+            Event::EniCreated { op, result } => self.on_created(op, result, now),
+            Event::EniDeleted { op, result } => self.on_deleted(op, &result, now),
+            Event::EniSetUp { op, result } => self.on_set_up(op, result, now),
+            Event::EniTornDown { op, result } => self.on_torn_down(op, &result, now),
+            Event::Persisted { op, result } => self.on_persisted(op, result, now),
+            Event::Reconfigured(config) => self.reconfigure(*config),
+            Event::Timeout => {}
+        }
+        self.settle(now);
     }
 
     /// What to do next; drain after every call that takes `&mut self`.
-    pub fn poll_action(&mut self, _now: Time) -> Option<Action> {
-        todo!()
+    ///
+    /// For [`Action::Persist`], encode [`checkpoint`](Self::checkpoint) before any other call.
+    pub fn poll_action(&mut self, now: Time) -> Option<Action> {
+        if self.journal.wants_write(now) {
+            let op = self.next_op();
+            self.journal.start(op);
+            return Some(Action::Persist { op });
+        }
+        self.actions.pop_front()
     }
 
     /// Answers that have become ready; drain after every call that takes `&mut self`.
     pub fn poll_reply(&mut self) -> Option<Reply> {
-        todo!()
+        self.replies.pop_front()
     }
 
     /// When to feed [`Event::Timeout`] if nothing else happens before.
     pub fn poll_timeout(&self) -> Option<Time> {
-        todo!()
+        let mut at = earlier(self.waiting.timeout(), self.journal.timeout());
+        at = earlier(at, self.cooling_timeout());
+        at = earlier(at, self.describing.timeout());
+        at = earlier(at, self.host_timeout());
+        earlier(at, self.growth.revisit)
     }
 
     /// The leases as they are now.
     pub fn checkpoint(&self) -> Checkpoint {
-        todo!()
-    }
-
-    /// Counts, per pool, ENI and prefix.
-    pub fn stats(&self) -> Stats {
-        todo!()
+        self.leases.checkpoint()
     }
 
     /// Current settings.
     pub fn config(&self) -> &PoolConfig {
         &self.config
     }
+
+    fn reconfigure(&mut self, config: PoolConfig) {
+        for eni in self.enis.values_mut() {
+            eni.set_mode(config.mode);
+        }
+        self.config = config;
+    }
+
+    /// Ends what has had its time: rests of addresses.
+    fn expire(&mut self, now: Time) {
+        while let Some(entry) = self.cooling.first_entry() {
+            let (released, ip) = *entry.key();
+            if now < rested_at(released, &self.config) {
+                break;
+            }
+            let place = entry.remove();
+            if let Some(eni) = self.enis.get_mut(&place.eni) {
+                eni.edit(&place.cidr, |cidr| cidr.slots.rest_over(ip));
+            }
+        }
+    }
+
+    /// Draws all conclusions from what has just changed.
+    fn settle(&mut self, now: Time) {
+        self.forget_lost(now);
+        self.serve(now);
+        self.expire_waiting(now);
+        self.schedule_describe(now);
+        self.evaluate(now);
+        self.schedule_host(now);
+        self.ready |= self.is_set_up();
+    }
+
+    fn next_op(&mut self) -> OpId {
+        let op = OpId(self.next_op);
+        self.next_op = self.next_op.saturating_add(1);
+        op
+    }
+
+    /// Issues an action whose answer will be met by `op`.
+    fn issue(&mut self, op: Op, action: impl FnOnce(OpId) -> Action) -> OpId {
+        let id = self.next_op();
+        self.ops.insert(id, op);
+        self.actions.push_back(action(id));
+        id
+    }
+
+    fn cooling_timeout(&self) -> Option<Time> {
+        self.cooling.keys().next().map(|(released, _)| rested_at(*released, &self.config))
+    }
 }
+
+/// The first moment at which an address may be given again: its rest must be exceeded, but for no
+/// rest at all.
+fn rested_at(released: Time, config: &PoolConfig) -> Time {
+    let moment = if config.cooldown.is_zero() { 0 } else { 1 };
+    released + config.cooldown + std::time::Duration::from_millis(moment)
+}
+
+#[cfg(test)]
+mod tests;

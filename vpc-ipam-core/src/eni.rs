@@ -1,0 +1,329 @@
+//! One ENI of the pool: what it holds, what the host knows of it, and its sums.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::Duration,
+};
+
+use crate::{
+    addr::Prefix,
+    backoff::Backoff,
+    cloud::{CloudEni, EniKind},
+    config::AllocationMode,
+    datapath::{EniSpec, route_table},
+    id::{EniId, MacAddr, OpId, SubnetId},
+    slots::{Rank, Slots},
+    time::Time,
+};
+
+/// First delay after a failed set-up. A new link shows up within one or two seconds.
+const SET_UP_RETRY: Duration = Duration::from_millis(250);
+/// Longest delay between two set-ups, and between two growths.
+pub(crate) const RETRY_CAP: Duration = Duration::from_secs(30);
+/// First delay after a failed growth of this ENI.
+const GROW_RETRY: Duration = Duration::from_secs(1);
+/// Failed set-ups in a row after which the pool grows elsewhere: about ten seconds, longer than any
+/// link takes to appear.
+const SET_UP_BROKEN: u32 = 6;
+
+/// A secondary address or prefix of an ENI.
+#[derive(Clone, Debug)]
+pub(crate) struct Cidr {
+    pub(crate) slots: Slots,
+    /// False while the cloud does not show it although pods use it.
+    pub(crate) confirmed: bool,
+    /// The host knows that its packets leave by this ENI.
+    pub(crate) ready: bool,
+}
+
+/// Sums over CIDRs. Serving ones are confirmed and of the current allocation mode.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Tally {
+    /// CIDRs that take a slot.
+    pub(crate) slots: u64,
+    pub(crate) entries: u64,
+    pub(crate) unleased: u64,
+    pub(crate) total: u64,
+    pub(crate) assigned: u64,
+    pub(crate) cooling: u64,
+    /// Serving CIDRs that the host does not know yet.
+    pub(crate) unready: u64,
+    /// Confirmed CIDRs of the other mode without lease or resting address.
+    pub(crate) foreign_idle: u64,
+    /// Leases in any CIDR.
+    pub(crate) leased: u64,
+    /// Resting addresses in any CIDR.
+    pub(crate) resting: u64,
+    /// Leases in CIDRs that the cloud does not show.
+    pub(crate) orphaned: u64,
+}
+
+/// Applies an operation to each sum.
+macro_rules! each_sum {
+    ($a:expr, $b:expr, $op:ident, $($field:ident)*) => { $($a.$field = $a.$field.$op($b.$field);)* };
+}
+
+impl Tally {
+    fn of(cidr: &Cidr, prefix: &Prefix, mode: AllocationMode) -> Self {
+        let (leased, resting) = (cidr.slots.leased(), cidr.slots.resting());
+        let mut tally = Self { leased, resting, ..Self::default() };
+        if !cidr.confirmed {
+            tally.orphaned = leased;
+            return tally;
+        }
+        tally.slots = 1;
+        if serves(prefix, mode) {
+            tally.entries = 1;
+            tally.unleased = u64::from(leased == 0);
+            tally.total = cidr.slots.size();
+            tally.assigned = leased;
+            tally.cooling = resting;
+            tally.unready = u64::from(!cidr.ready);
+        } else {
+            tally.foreign_idle = u64::from(leased + resting == 0);
+        }
+        tally
+    }
+
+    fn add(&mut self, other: Self) {
+        each_sum!(self, other, saturating_add, slots entries unleased total assigned cooling unready
+            foreign_idle leased resting orphaned);
+    }
+
+    fn sub(&mut self, other: Self) {
+        each_sum!(self, other, saturating_sub, slots entries unleased total assigned cooling unready
+            foreign_idle leased resting orphaned);
+    }
+}
+
+/// True if pods are given addresses of `prefix` in `mode`.
+pub(crate) fn serves(prefix: &Prefix, mode: AllocationMode) -> bool {
+    prefix.is_host() == (mode == AllocationMode::Secondary)
+}
+
+/// What the host knows of an ENI.
+#[derive(Clone, Debug)]
+pub(crate) struct HostSide {
+    /// What should be there has changed since the last set-up was issued.
+    pub(crate) stale: bool,
+    pub(crate) running: Option<OpId>,
+    /// Sources of the last set-up, if it succeeded.
+    pub(crate) applied: Option<BTreeSet<Prefix>>,
+    pub(crate) retry_at: Option<Time>,
+    pub(crate) backoff: Backoff,
+    pub(crate) error: Option<String>,
+}
+
+/// Order in which CIDRs are used: most pods first, so that others become free; then never-used
+/// addresses, then those that rested longest.
+type Preference = (Reverse<u64>, Rank, Prefix);
+
+#[derive(Clone, Debug)]
+pub(crate) struct Eni {
+    pub(crate) id: EniId,
+    pub(crate) mac: MacAddr,
+    pub(crate) device: u32,
+    pub(crate) card: u32,
+    pub(crate) kind: EniKind,
+    pub(crate) primary: bool,
+    pub(crate) subnet: SubnetId,
+    pub(crate) subnet_cidr: Prefix,
+    pub(crate) primary_ip: IpAddr,
+    /// When it joined the pool.
+    pub(crate) since: Time,
+    /// The cloud does not show it although pods use it.
+    pub(crate) missing: bool,
+    /// Cloud operation under way, and the slots that it adds.
+    pub(crate) op: Option<(OpId, u32)>,
+    /// Sequence number of the end of the last cloud operation on it.
+    pub(crate) mutated: u64,
+    /// Left the pool; the host or the cloud may still have them.
+    pub(crate) leaving: BTreeSet<Prefix>,
+    pub(crate) host: HostSide,
+    pub(crate) grow_backoff: Backoff,
+    pub(crate) hold_until: Option<Time>,
+    cidrs: BTreeMap<Prefix, Cidr>,
+    order: BTreeSet<Preference>,
+    tally: Tally,
+    mode: AllocationMode,
+}
+
+impl Eni {
+    /// The ENI without its CIDRs.
+    pub(crate) fn new(cloud: &CloudEni, mode: AllocationMode, now: Time) -> Self {
+        Self {
+            id: cloud.id.clone(),
+            mac: cloud.mac,
+            device: cloud.device,
+            card: cloud.card,
+            kind: cloud.kind,
+            primary: cloud.primary,
+            subnet: cloud.subnet.clone(),
+            subnet_cidr: cloud.subnet_cidr,
+            primary_ip: cloud.primary_ip,
+            since: now,
+            missing: false,
+            op: None,
+            mutated: 0,
+            leaving: BTreeSet::new(),
+            host: HostSide {
+                stale: true,
+                running: None,
+                applied: None,
+                retry_at: None,
+                backoff: Backoff::new(SET_UP_RETRY, RETRY_CAP),
+                error: None,
+            },
+            grow_backoff: Backoff::new(GROW_RETRY, RETRY_CAP),
+            hold_until: None,
+            cidrs: BTreeMap::new(),
+            order: BTreeSet::new(),
+            tally: Tally::default(),
+            mode,
+        }
+    }
+
+    /// Takes over what the cloud says of the ENI itself.
+    pub(crate) fn refresh(&mut self, cloud: &CloudEni) {
+        let before = self.spec();
+        self.mac = cloud.mac;
+        self.device = cloud.device;
+        self.card = cloud.card;
+        self.subnet = cloud.subnet.clone();
+        self.subnet_cidr = cloud.subnet_cidr;
+        self.primary_ip = cloud.primary_ip;
+        if self.spec() != before {
+            self.host.stale = true;
+        }
+    }
+
+    pub(crate) fn table(&self) -> u32 {
+        route_table(self.card, self.device)
+    }
+
+    /// What the host should have.
+    pub(crate) fn spec(&self) -> EniSpec {
+        EniSpec {
+            id: self.id.clone(),
+            mac: self.mac,
+            device: self.device,
+            card: self.card,
+            primary: self.primary,
+            primary_ip: self.primary_ip,
+            subnet_cidr: self.subnet_cidr,
+            table: self.table(),
+            sources: self.cidrs.keys().copied().collect(),
+        }
+    }
+
+    /// False while the host cannot be set up for it, or the cloud does not show it.
+    pub(crate) fn usable(&self) -> bool {
+        !self.missing && self.host.backoff.failures() < SET_UP_BROKEN
+    }
+
+    /// The host has what it should have.
+    pub(crate) fn settled(&self) -> bool {
+        !self.host.stale && self.host.running.is_none() && self.host.applied.is_some()
+    }
+
+    /// True if the pool may delete it when it has no pods.
+    pub(crate) fn freeable(&self) -> bool {
+        !self.primary && self.kind == EniKind::Interface
+    }
+
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    pub(crate) fn cidrs(&self) -> &BTreeMap<Prefix, Cidr> {
+        &self.cidrs
+    }
+
+    /// The CIDR that the next pod's address comes from, and that address.
+    pub(crate) fn next(&self) -> Option<(Prefix, IpAddr)> {
+        let (_, _, prefix) = self.order.first()?;
+        let (_, ip) = self.cidrs.get(prefix)?.slots.next()?;
+        Some((*prefix, ip))
+    }
+
+    /// Adds an unused CIDR; the host must learn of it before pods can have it.
+    pub(crate) fn insert(&mut self, prefix: Prefix) {
+        let cidr = Cidr { slots: Slots::new(prefix), confirmed: true, ready: false };
+        self.enter(prefix, cidr);
+        self.host.stale = true;
+    }
+
+    pub(crate) fn remove(&mut self, prefix: &Prefix) -> Option<Cidr> {
+        let cidr = self.leave(prefix)?;
+        self.host.stale = true;
+        Some(cidr)
+    }
+
+    /// The only way to change a CIDR: keeps sums and order in step with it.
+    pub(crate) fn edit<R>(
+        &mut self,
+        prefix: &Prefix,
+        change: impl FnOnce(&mut Cidr) -> R,
+    ) -> Option<R> {
+        let mut cidr = self.leave(prefix)?;
+        let result = change(&mut cidr);
+        self.enter(*prefix, cidr);
+        Some(result)
+    }
+
+    /// Applies a change to every CIDR.
+    pub(crate) fn edit_all(&mut self, mut change: impl FnMut(&Prefix, &mut Cidr)) {
+        let prefixes: Vec<Prefix> = self.cidrs.keys().copied().collect();
+        for prefix in prefixes {
+            self.edit(&prefix, |cidr| change(&prefix, cidr));
+        }
+    }
+
+    pub(crate) fn set_mode(&mut self, mode: AllocationMode) {
+        if self.mode == mode {
+            return;
+        }
+        let cidrs = std::mem::take(&mut self.cidrs);
+        self.order.clear();
+        self.tally = Tally::default();
+        self.mode = mode;
+        for (prefix, cidr) in cidrs {
+            self.enter(prefix, cidr);
+        }
+    }
+
+    fn leave(&mut self, prefix: &Prefix) -> Option<Cidr> {
+        let cidr = self.cidrs.remove(prefix)?;
+        self.tally.sub(Tally::of(&cidr, prefix, self.mode));
+        if let Some(preference) = self.preference(prefix, &cidr) {
+            self.order.remove(&preference);
+        }
+        Some(cidr)
+    }
+
+    fn enter(&mut self, prefix: Prefix, cidr: Cidr) {
+        self.tally.add(Tally::of(&cidr, &prefix, self.mode));
+        if let Some(preference) = self.preference(&prefix, &cidr) {
+            self.order.insert(preference);
+        }
+        self.cidrs.insert(prefix, cidr);
+    }
+
+    fn preference(&self, prefix: &Prefix, cidr: &Cidr) -> Option<Preference> {
+        let assignable = cidr.confirmed && cidr.ready && serves(prefix, self.mode);
+        let (rank, _) = assignable.then(|| cidr.slots.next())??;
+        Some((Reverse(cidr.slots.leased()), rank, *prefix))
+    }
+
+    /// Sums made from scratch, to check the ones that are kept.
+    #[cfg(any(test, feature = "testkit"))]
+    pub(crate) fn recount(&self) -> Tally {
+        let mut tally = Tally::default();
+        for (prefix, cidr) in &self.cidrs {
+            tally.add(Tally::of(cidr, prefix, self.mode));
+        }
+        tally
+    }
+}

@@ -1,0 +1,240 @@
+//! The planner: what a pool with these numbers should do next, and why.
+//!
+//! [`plan`] is a pure function of a [`View`]. The pool calls it after every event; a command line
+//! tool can call it with a view of its own to show what would happen.
+
+mod grow;
+mod reason;
+mod shrink;
+mod target;
+
+use std::time::Duration;
+
+pub use self::{
+    reason::{Reason, Shortage},
+    target::{Need, Totals},
+};
+use crate::{
+    addr::Prefix,
+    cloud::AddressCount,
+    config::{AllocationMode, PoolConfig},
+    id::EniId,
+    time::Time,
+};
+
+/// Least time between two releases of addresses, so that a pod that comes back finds some. The
+/// reference's value.
+pub const SHRINK_GAP: Duration = Duration::from_secs(30);
+/// Least time that an ENI stays: attaching one takes seconds and EC2 calls. The reference's value.
+pub const ENI_AGE_MIN: Duration = Duration::from_secs(60);
+
+/// One ENI as the planner sees it. "Serving" are the CIDRs of the current allocation mode that the
+/// cloud confirms; the other kind serves existing pods only.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct EniView {
+    /// EC2 id.
+    pub id: EniId,
+    /// Device index.
+    pub device: u32,
+    /// False for the primary ENI and for those that carry more than pods.
+    pub freeable: bool,
+    /// When it joined the pool.
+    pub since: Time,
+    /// False while the host cannot be set up for it: counts as an ENI, but not as capacity.
+    pub usable: bool,
+    /// A cloud operation is under way, or addresses are on their way out.
+    pub busy: bool,
+    /// The host's side is what it should be.
+    pub settled: bool,
+    /// Growth of this ENI failed; try again then.
+    pub hold_until: Option<Time>,
+    /// Slots in use: CIDRs of either kind, those on their way out included.
+    pub taken: u32,
+    /// Slots that a growth under way will take.
+    pub incoming: u32,
+    /// Serving CIDRs.
+    pub entries: u64,
+    /// Serving CIDRs without a lease.
+    pub unleased: u64,
+    /// Addresses in serving CIDRs.
+    pub total: u64,
+    /// Of these, leased.
+    pub assigned: u64,
+    /// Of these, resting.
+    pub cooling: u64,
+    /// Leased or resting addresses in CIDRs of any kind.
+    pub occupied: u64,
+    /// Serving CIDRs with neither lease nor resting address: may be released.
+    pub idle: Vec<Prefix>,
+    /// CIDRs of the other allocation mode with neither lease nor resting address.
+    pub foreign_idle: Vec<Prefix>,
+}
+
+impl EniView {
+    /// An empty, usable ENI that joined at the epoch. The primary ENI has device 0.
+    pub fn new(id: EniId, device: u32) -> Self {
+        Self {
+            id,
+            device,
+            freeable: device != 0,
+            since: Time::ZERO,
+            usable: true,
+            busy: false,
+            settled: true,
+            hold_until: None,
+            taken: 0,
+            incoming: 0,
+            entries: 0,
+            unleased: 0,
+            total: 0,
+            assigned: 0,
+            cooling: 0,
+            occupied: 0,
+            idle: Vec::new(),
+            foreign_idle: Vec::new(),
+        }
+    }
+}
+
+/// What holds growth back for a while.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Holds {
+    /// Any growth: the cloud cannot be reached, throttles or refuses.
+    pub all: Option<Time>,
+    /// New ENIs.
+    pub create: Option<Time>,
+    /// The subnet has no free address: no secondary addresses and no new ENI until then.
+    pub secondary: Option<Time>,
+    /// The subnet has no free block: no prefixes until then.
+    pub prefixes: Option<Time>,
+    /// Most slots to ask for at once: larger requests have just failed for lack of space.
+    pub ask_max: Option<u32>,
+}
+
+/// The pool as the planner sees it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct View {
+    /// ENIs of the pool, in any order.
+    pub enis: Vec<EniView>,
+    /// Attached ENIs that take a place but give no addresses: unmanaged ones, trunks, those being
+    /// deleted.
+    pub other_enis: u32,
+    /// Pods that wait for an address.
+    pub waiting: u64,
+    /// A new ENI under way, with what it will hold.
+    pub creating: Option<AddressCount>,
+    /// An ENI is being deleted.
+    pub deleting: bool,
+    /// The node is going away.
+    pub draining: bool,
+    /// EC2 itself, not just instance metadata, has described the ENIs.
+    pub confirmed: bool,
+    /// When addresses were last released.
+    pub last_shrink: Option<Time>,
+    /// What holds growth back.
+    pub holds: Holds,
+}
+
+/// One step of growth.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Growth {
+    /// Add addresses to an ENI.
+    Assign {
+        /// ENI.
+        eni: EniId,
+        /// How many.
+        count: AddressCount,
+    },
+    /// Attach another ENI.
+    Create {
+        /// Addresses it should be born with.
+        count: AddressCount,
+    },
+}
+
+/// One step of shrinking.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Shrink {
+    /// Delete an ENI.
+    Free {
+        /// ENI.
+        eni: EniId,
+    },
+    /// Release addresses of an ENI.
+    Release {
+        /// ENI.
+        eni: EniId,
+        /// What to release.
+        cidrs: Vec<Prefix>,
+    },
+}
+
+/// What to do next, all of it at once.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Plan {
+    /// Growth, each step on another ENI.
+    pub grow: Vec<Growth>,
+    /// Shrinking, each step on another ENI. Empty unless `grow` is, but for CIDRs of the other
+    /// allocation mode, which go as soon as they are idle.
+    pub shrink: Vec<Shrink>,
+    /// Why, in numbers.
+    pub reason: Reason,
+    /// When the answer may change with nothing but time.
+    pub revisit: Option<Time>,
+}
+
+/// Decides what a pool that looks like `view` should do at `now`.
+///
+/// Executing a plan and planning again reaches an empty plan, if the pods do not change.
+pub fn plan(view: &View, config: &PoolConfig, now: Time) -> Plan {
+    let idle = |reason| Plan { grow: Vec::new(), shrink: Vec::new(), reason, revisit: None };
+    if !config.provisioning {
+        return idle(Reason::ProvisioningDisabled);
+    }
+    if view.draining {
+        return idle(Reason::Draining);
+    }
+    let totals = Totals::of(view, config);
+    let need = Need::of(&totals, config);
+    let mut plan = match need {
+        Need::Slots { .. } => grow::grow(view, &totals, need, config, now),
+        Need::MaxPods if view.waiting > 0 => {
+            idle(Reason::MaxPods { total: totals.expected(), max_pods: config.max_pods })
+        }
+        Need::MaxPods | Need::Nothing => shrink::shrink(view, &totals, config, now),
+    };
+    if view.confirmed {
+        plan.shrink.extend(shrink::foreign(view));
+    }
+    plan
+}
+
+/// True if [`plan`] could make use of the lists of idle CIDRs in the view. Lets a caller leave them
+/// empty, which makes planning after each pod cheap.
+pub fn wants_idle_lists(view: &View, config: &PoolConfig) -> bool {
+    shrink::surplus(&Totals::of(view, config), config) > 0
+}
+
+pub(crate) fn count(mode: AllocationMode, slots: u32) -> AddressCount {
+    match mode {
+        AllocationMode::Prefix => AddressCount::Prefixes(slots),
+        AllocationMode::Secondary => AddressCount::Secondary(slots),
+    }
+}
+
+/// The earlier one of two optional times.
+pub(crate) fn earlier(a: Option<Time>, b: Option<Time>) -> Option<Time> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+#[cfg(test)]
+mod tests;

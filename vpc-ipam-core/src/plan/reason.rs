@@ -1,0 +1,208 @@
+//! Why the planner decided as it did: data, and one plain sentence of it.
+
+use std::fmt;
+
+use super::Totals;
+use crate::{config::AllocationMode, id::EniId, time::Time};
+
+/// The target that is missed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Shortage {
+    /// `WARM_ENI_TARGET`.
+    WarmEnis {
+        /// Addresses without a pod.
+        available: u64,
+        /// Spare ENIs wanted.
+        warm: u64,
+        /// Addresses of one ENI.
+        per_eni: u64,
+        /// Pods that wait.
+        waiting: u64,
+    },
+    /// `WARM_IP_TARGET` and `MINIMUM_IP_TARGET`.
+    WarmIps {
+        /// Addresses without a pod.
+        available: u64,
+        /// Addresses.
+        total: u64,
+        /// Spare addresses wanted.
+        warm: u64,
+        /// Addresses wanted in all.
+        minimum: u64,
+        /// Pods that wait.
+        waiting: u64,
+    },
+    /// `WARM_PREFIX_TARGET`.
+    WarmPrefixes {
+        /// Addresses without a pod.
+        available: u64,
+        /// Prefixes without a pod.
+        free: u64,
+        /// Free prefixes wanted.
+        warm: u64,
+        /// Pods that wait.
+        waiting: u64,
+    },
+}
+
+/// Why a plan is what it is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The node is going away.
+    Draining,
+    /// This ENI has no pod and the others satisfy every target.
+    FreeEni {
+        /// ENI.
+        eni: EniId,
+        /// Addresses that go with it.
+        available: u64,
+    },
+    /// Too low, and every place for an address is taken.
+    Full {
+        /// Addresses in use.
+        assigned: u64,
+        /// Addresses.
+        total: u64,
+        /// Attached ENIs.
+        enis: u64,
+        /// ENIs allowed.
+        max_enis: u32,
+        /// Slots per ENI.
+        slots: u32,
+        /// What a slot holds.
+        mode: AllocationMode,
+    },
+    /// Too low, so the pool grows.
+    Growing(Shortage),
+    /// Too low, but the last attempts failed.
+    Held {
+        /// Next attempt.
+        until: Time,
+    },
+    /// Too low, and help is under way.
+    InFlight {
+        /// Addresses under way.
+        incoming: u64,
+    },
+    /// Every pod that the node may run has an address.
+    MaxPods {
+        /// Addresses, those under way included.
+        total: u64,
+        /// Pods that the node may run.
+        max_pods: u32,
+    },
+    /// The pool follows what the cloud shows.
+    ProvisioningDisabled,
+    /// All targets are met.
+    Settled {
+        /// The numbers.
+        totals: Totals,
+    },
+    /// Too low, and the subnet has nothing to give.
+    SubnetExhausted {
+        /// What was asked for.
+        mode: AllocationMode,
+        /// Next attempt.
+        until: Time,
+    },
+    /// More than the targets ask for.
+    Surplus {
+        /// CIDRs that go.
+        released: u64,
+        /// Addresses without a pod.
+        available: u64,
+        /// What a CIDR is.
+        mode: AllocationMode,
+    },
+}
+
+fn unit(mode: AllocationMode) -> &'static str {
+    match mode {
+        AllocationMode::Prefix => "prefix(es)",
+        AllocationMode::Secondary => "address(es)",
+    }
+}
+
+impl fmt::Display for Shortage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let waiting = match self {
+            Self::WarmEnis { available, warm, per_eni, waiting } => {
+                write!(
+                    f,
+                    "{available} address(es) available, WARM_ENI_TARGET {warm} asks for {}",
+                    (warm * per_eni).max(1)
+                )?;
+                waiting
+            }
+            Self::WarmIps { available, total, warm, minimum, waiting } => {
+                write!(
+                    f,
+                    "{available} of {total} address(es) available, WARM_IP_TARGET {warm} and \
+                     MINIMUM_IP_TARGET {minimum} ask for more"
+                )?;
+                waiting
+            }
+            Self::WarmPrefixes { available, free, warm, waiting } => {
+                write!(
+                    f,
+                    "{available} address(es) available and {free} prefix(es) free, \
+                     WARM_PREFIX_TARGET {warm} asks for {}",
+                    (warm * 16).max(1)
+                )?;
+                waiting
+            }
+        };
+        if *waiting > 0 {
+            write!(f, ", {waiting} pod(s) waiting")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Draining => f.write_str("the node is draining, so nothing is taken or given up"),
+            Self::FreeEni { eni, available } => {
+                write!(f, "{eni} has no pod and its {available} address(es) are not needed")
+            }
+            Self::Full { assigned, total, enis, max_enis, slots, mode } => write!(
+                f,
+                "{assigned} of {total} addresses in use on {enis} of {max_enis} ENIs, and no ENI \
+                 can hold more than {slots} {}; run fewer pods or use a larger instance type",
+                unit(*mode)
+            ),
+            Self::Growing(shortage) => shortage.fmt(f),
+            Self::Held { until } => {
+                write!(f, "the last attempts to grow failed, the next one follows at {until}")
+            }
+            Self::InFlight { incoming } => write!(f, "{incoming} address(es) are under way"),
+            Self::MaxPods { total, max_pods } => {
+                write!(f, "{total} address(es) cover the {max_pods} pods that this node may run")
+            }
+            Self::ProvisioningDisabled => {
+                f.write_str("provisioning is disabled, so the pool follows what the cloud shows")
+            }
+            Self::Settled { totals } => write!(
+                f,
+                "{} of {} address(es) available, as the targets ask",
+                totals.available(),
+                totals.total
+            ),
+            Self::SubnetExhausted { mode, until } => write!(
+                f,
+                "the subnet has no free {} left, the next attempt follows at {until}; free some \
+                 or use a larger subnet",
+                match mode {
+                    AllocationMode::Prefix => "/28 block",
+                    AllocationMode::Secondary => "address",
+                }
+            ),
+            Self::Surplus { released, available, mode } => {
+                write!(f, "{available} address(es) available, {released} {} too many", unit(*mode))
+            }
+        }
+    }
+}

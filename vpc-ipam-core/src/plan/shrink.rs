@@ -1,0 +1,166 @@
+//! Shrinking: which addresses and which ENI the node can do without.
+
+use super::{ENI_AGE_MIN, EniView, Need, Plan, Reason, SHRINK_GAP, Shrink, Totals, View, earlier};
+use crate::{
+    config::{AllocationMode, PoolConfig},
+    time::Time,
+};
+
+/// Frees an ENI if the others satisfy every target without it, else releases surplus addresses.
+pub(super) fn shrink(view: &View, totals: &Totals, config: &PoolConfig, now: Time) -> Plan {
+    let mut plan = Plan {
+        grow: Vec::new(),
+        shrink: Vec::new(),
+        reason: Reason::Settled { totals: *totals },
+        revisit: None,
+    };
+    // What is under way may change the sums, and nothing is given up on the word of metadata.
+    if !view.confirmed || view.waiting > 0 || totals.incoming_entries > 0 || view.deleting {
+        return plan;
+    }
+    let (free, revisit) = eni_to_free(view, totals, config, now);
+    plan.revisit = revisit;
+    if let Some(eni) = free {
+        plan.reason = Reason::FreeEni { eni: eni.id.clone(), available: eni.total };
+        plan.shrink.push(Shrink::Free { eni: eni.id.clone() });
+        return plan;
+    }
+    let surplus = surplus(totals, config);
+    if surplus == 0 {
+        return plan;
+    }
+    if let Some(last) = view.last_shrink
+        && now.since(last) <= SHRINK_GAP
+    {
+        plan.revisit = earlier(plan.revisit, Some(last + SHRINK_GAP + MOMENT));
+        return plan;
+    }
+    let (steps, released) = release(view, surplus);
+    if released > 0 {
+        plan.reason =
+            Reason::Surplus { released, available: totals.available(), mode: config.mode };
+        plan.shrink = steps;
+    }
+    plan
+}
+
+/// The least time that is more than none: all gaps must be exceeded, not just reached.
+const MOMENT: std::time::Duration = std::time::Duration::from_millis(1);
+
+/// CIDRs that the warm targets can do without.
+pub(super) fn surplus(totals: &Totals, config: &PoolConfig) -> u64 {
+    let targets = config.targets;
+    let per_slot = u64::from(config.addresses_per_slot());
+    let (warm, minimum) = (u64::from(targets.ips), u64::from(targets.minimum_ips));
+    match (targets.has_ip_targets(), config.mode) {
+        (true, AllocationMode::Prefix) => {
+            let needed = (totals.assigned + warm).max(minimum).div_ceil(per_slot);
+            totals.unleased.min(totals.entries.saturating_sub(needed))
+        }
+        (true, AllocationMode::Secondary) => {
+            let needed = (totals.assigned + warm).max(minimum);
+            totals.total.saturating_sub(needed)
+        }
+        (false, AllocationMode::Prefix) => {
+            totals.unleased.saturating_sub(u64::from(targets.prefixes))
+        }
+        (false, AllocationMode::Secondary) => 0,
+    }
+}
+
+/// Up to `surplus` idle CIDRs, from the ENIs that are nearest to being free.
+fn release(view: &View, surplus: u64) -> (Vec<Shrink>, u64) {
+    let mut enis: Vec<&EniView> =
+        view.enis.iter().filter(|e| e.usable && e.settled && !e.busy).collect();
+    enis.sort_by_key(|e| (!e.freeable, e.occupied, std::cmp::Reverse(e.device), &e.id));
+    let (mut steps, mut left) = (Vec::new(), surplus);
+    for eni in enis {
+        let take = usize::try_from(left).unwrap_or(usize::MAX).min(eni.idle.len());
+        if take == 0 {
+            continue;
+        }
+        // The highest ones: what stays is compact, and pods are given the lowest first.
+        let mut cidrs = eni.idle.clone();
+        cidrs.sort();
+        let cidrs = cidrs.split_off(cidrs.len() - take);
+        left -= cidrs.len() as u64;
+        steps.push(Shrink::Release { eni: eni.id.clone(), cidrs });
+    }
+    (steps, surplus - left)
+}
+
+/// Idle CIDRs of the other allocation mode: they only block slots.
+pub(super) fn foreign(view: &View) -> impl Iterator<Item = Shrink> + '_ {
+    view.enis
+        .iter()
+        .filter(|e| e.settled && !e.busy && !e.foreign_idle.is_empty())
+        .map(|e| Shrink::Release { eni: e.id.clone(), cidrs: e.foreign_idle.clone() })
+}
+
+/// The ENI to free, and when a too young one would be old enough.
+fn eni_to_free<'a>(
+    view: &'a View,
+    totals: &Totals,
+    config: &PoolConfig,
+    now: Time,
+) -> (Option<&'a EniView>, Option<Time>) {
+    if !gate(view, totals, config) {
+        return (None, None);
+    }
+    let mut revisit = None;
+    let mut best: Option<&EniView> = None;
+    for eni in &view.enis {
+        let idle = eni.freeable && eni.occupied == 0 && eni.settled && !eni.busy;
+        if !idle || !dispensable(eni, totals, config) {
+            continue;
+        }
+        if now.since(eni.since) < ENI_AGE_MIN {
+            revisit = earlier(revisit, Some(eni.since + ENI_AGE_MIN));
+            continue;
+        }
+        let order = |e: &EniView| (e.total, std::cmp::Reverse(e.device), e.id.clone());
+        if best.is_none_or(|b| order(eni) < order(b)) {
+            best = Some(eni);
+        }
+    }
+    (best, revisit)
+}
+
+/// Whether the pool is large enough that an ENI may go at all.
+fn gate(view: &View, totals: &Totals, config: &PoolConfig) -> bool {
+    if config.targets.has_ip_targets() {
+        return true;
+    }
+    let per_eni = u64::from(config.addresses_per_eni());
+    match config.mode {
+        AllocationMode::Prefix => {
+            totals.available() >= (u64::from(config.targets.prefixes) + 1) * per_eni
+                || view.enis.iter().any(|e| e.freeable && e.occupied == 0)
+        }
+        AllocationMode::Secondary => {
+            totals.available() >= (u64::from(config.targets.enis) + 1) * per_eni
+        }
+    }
+}
+
+/// True if the other ENIs satisfy every target.
+fn dispensable(eni: &EniView, totals: &Totals, config: &PoolConfig) -> bool {
+    let mut rest = *totals;
+    if eni.usable {
+        rest.total -= eni.total.min(rest.total);
+        rest.assigned -= eni.assigned.min(rest.assigned);
+        rest.cooling -= eni.cooling.min(rest.cooling);
+        rest.entries -= eni.entries.min(rest.entries);
+        rest.unleased -= eni.unleased.min(rest.unleased);
+    }
+    let per_slot = u64::from(config.addresses_per_slot());
+    let rounded = |n: u32| u64::from(n).div_ceil(per_slot) * per_slot;
+    let targets = config.targets;
+    let prefixes_left =
+        config.mode == AllocationMode::Secondary || rest.unleased >= u64::from(targets.prefixes);
+    rest.available() >= rounded(targets.ips)
+        && rest.total >= rounded(targets.minimum_ips)
+        && prefixes_left
+        // Whatever the single rules say: never free what would be wanted back at once.
+        && matches!(Need::of(&rest, config), Need::Nothing)
+}

@@ -1,0 +1,217 @@
+//! ADD and DEL: finding an address, waiting for one, taking it back.
+
+use super::{
+    Assign, AssignError, Assignment, Lease, Phase, Place, Pool, Release, Reply,
+    lease::nanoseconds,
+    waiting::{WAITING_MAX, Waiter},
+};
+use crate::{
+    datapath::MAIN_TABLE,
+    id::{OpId, PodRef, SandboxKey},
+    slots::Past,
+    time::Time,
+};
+
+/// Network and interface of leases that very old versions of the reference took over from the
+/// container runtime.
+const MIGRATED_NETWORK: &str = "_migrated-from-cri";
+const MIGRATED_IF_NAME: &str = "unknown";
+
+impl Pool {
+    pub(super) fn begin_assign(
+        &mut self,
+        key: SandboxKey,
+        pod: PodRef,
+        now: Time,
+    ) -> Result<Assign, AssignError> {
+        if let Some(lease) = self.leases.get(&key) {
+            match lease.phase {
+                Phase::Adding { op, .. } => return Ok(Assign::Pending(op)),
+                Phase::Releasing { op, .. } => return Ok(self.take_up_again(&key, op, now)),
+                Phase::Held => {}
+            }
+            if lease.place.is_some() {
+                return Ok(Assign::Ready(self.assignment(&key, lease)));
+            }
+            return self.wait(key, pod, true, now);
+        }
+        if let Some(op) = self.waiting.op_of(&key) {
+            return Ok(Assign::Pending(op));
+        }
+        if self.waiting.anyone() == 0
+            && let Some((place, ip)) = self.pick()
+        {
+            let op = self.next_op();
+            self.lease(op, key, pod, place, ip, now);
+            return Ok(Assign::Pending(op));
+        }
+        self.wait(key, pod, false, now)
+    }
+
+    fn wait(
+        &mut self,
+        key: SandboxKey,
+        pod: PodRef,
+        owner: bool,
+        now: Time,
+    ) -> Result<Assign, AssignError> {
+        if let Some(op) = self.waiting.op_of(&key) {
+            return Ok(Assign::Pending(op));
+        }
+        if self.waiting.len() >= WAITING_MAX {
+            self.no_address = self.no_address.saturating_add(1);
+            return Err(AssignError::QueueFull(self.waiting.len()));
+        }
+        let op = self.next_op();
+        let deadline = now + self.config.add_wait;
+        self.waiting.push(op, Waiter { key, pod, deadline, since: now, owner });
+        Ok(Assign::Pending(op))
+    }
+
+    /// An ADD came before the release of the same sandbox was durable: the release is answered, and
+    /// the address is given to its owner again.
+    fn take_up_again(&mut self, key: &SandboxKey, released: OpId, now: Time) -> Assign {
+        let generation = self.journal.note(key);
+        let op = self.next_op();
+        let Some(lease) = self.leases.get_mut(key) else { return Assign::Pending(op) };
+        lease.phase = Phase::Adding { op, generation };
+        lease.allocated_ns = nanoseconds(now);
+        self.reply_with_assignment(released, key);
+        Assign::Pending(op)
+    }
+
+    /// The best free address of the pool: on the ENI with most pods, so that others become free.
+    fn pick(&self) -> Option<(Place, std::net::IpAddr)> {
+        self.enis
+            .values()
+            .filter(|eni| eni.usable())
+            .filter_map(|eni| Some((eni, eni.next()?)))
+            .min_by_key(|(eni, _)| (std::cmp::Reverse(eni.tally().leased), eni.device, &eni.id))
+            .map(|(eni, (cidr, ip))| (Place { eni: eni.id.clone(), cidr }, ip))
+    }
+
+    fn lease(
+        &mut self,
+        op: OpId,
+        key: SandboxKey,
+        pod: PodRef,
+        place: Place,
+        ip: std::net::IpAddr,
+        now: Time,
+    ) {
+        if let Some(eni) = self.enis.get_mut(&place.eni) {
+            eni.edit(&place.cidr, |cidr| cidr.slots.lease(ip, key.clone()));
+        }
+        let generation = self.journal.note(&key);
+        let lease = Lease {
+            pod,
+            ip,
+            allocated_ns: nanoseconds(now),
+            interfaces: 1,
+            place: Some(place),
+            phase: Phase::Adding { op, generation },
+            told: false,
+        };
+        self.leases.insert(key, lease);
+    }
+
+    /// Gives free addresses to those who wait, first come, first served.
+    pub(super) fn serve(&mut self, now: Time) {
+        while let Some(op) = self.waiting.first() {
+            let Some((place, ip)) = self.pick() else { return };
+            if let Some(waiter) = self.waiting.remove(op) {
+                self.lease(op, waiter.key, waiter.pod, place, ip, now);
+            }
+        }
+    }
+
+    /// Answers those who have waited long enough.
+    pub(super) fn expire_waiting(&mut self, now: Time) {
+        while let Some(op) = self.waiting.expired(now) {
+            let text = match self.waiting.remove(op) {
+                Some(waiter) if waiter.owner => self.absent_owner_text(&waiter.key),
+                Some(waiter) => {
+                    let waited = now.since(waiter.since).as_secs();
+                    format!("none within {waited} s; {}", self.shortage_text(now))
+                }
+                None => return,
+            };
+            self.refuse(op, text);
+        }
+    }
+
+    /// Ends an ADD without an address.
+    pub(super) fn refuse(&mut self, op: OpId, text: String) {
+        self.no_address = self.no_address.saturating_add(1);
+        self.replies.push_back(Reply { op, result: Err(AssignError::NoAddress(text)) });
+    }
+
+    pub(super) fn begin_release(&mut self, key: &SandboxKey) -> Release {
+        if let Some(op) = self.waiting.op_of(key) {
+            self.waiting.remove(op);
+            self.replies.push_back(Reply { op, result: Err(AssignError::Released) });
+        }
+        let migrated;
+        let key = if self.leases.get(key).is_some() {
+            key
+        } else {
+            match SandboxKey::new(MIGRATED_NETWORK, key.container_id(), MIGRATED_IF_NAME) {
+                Ok(old) => migrated = old,
+                Err(_) => return Release::Absent,
+            }
+            &migrated
+        };
+        let Some(lease) = self.leases.get(key) else { return Release::Absent };
+        match lease.phase {
+            Phase::Releasing { op, .. } => return Release::Pending(op),
+            Phase::Adding { op, generation } => {
+                self.replies.push_back(Reply { op, result: Err(AssignError::Released) });
+                if !lease.told && self.journal.is_unwritten(generation) {
+                    // Nobody has heard of it, not even the state file.
+                    self.end_lease(key, None);
+                    return Release::Absent;
+                }
+            }
+            Phase::Held => {}
+        }
+        let op = self.next_op();
+        let generation = self.journal.note(key);
+        if let Some(lease) = self.leases.get_mut(key) {
+            lease.phase = Phase::Releasing { op, generation };
+        }
+        Release::Pending(op)
+    }
+
+    /// Forgets a lease. The address rests from `released` on; without it, it is free at once.
+    pub(super) fn end_lease(&mut self, key: &SandboxKey, released: Option<Time>) -> Option<Lease> {
+        let lease = self.leases.remove(key)?;
+        if let Some(place) = lease.place.clone() {
+            let past = released.map(|released| Past {
+                pod: lease.pod.clone(),
+                assigned: lease.assigned_at(),
+                released,
+            });
+            self.free_address(&place, lease.ip, past);
+        }
+        Some(lease)
+    }
+
+    pub(super) fn reply_with_assignment(&mut self, op: OpId, key: &SandboxKey) {
+        if let Some(lease) = self.leases.get(key) {
+            let assignment = self.assignment(key, lease);
+            self.replies.push_back(Reply { op, result: Ok(assignment) });
+        }
+    }
+
+    pub(super) fn assignment(&self, key: &SandboxKey, lease: &Lease) -> Assignment {
+        let eni = lease.place.as_ref().and_then(|place| self.enis.get(&place.eni));
+        Assignment {
+            key: key.clone(),
+            ip: lease.ip,
+            eni: eni.map(|eni| eni.id.clone()),
+            device: eni.map_or(0, |eni| eni.device),
+            card: eni.map_or(0, |eni| eni.card),
+            table: eni.map_or(MAIN_TABLE, |eni| eni.table()),
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The second phase of ADD and DEL: what a finished write of the state file means.
+
+use super::{AssignError, Phase, Pool, Reply, waiting::Waiter};
+use crate::{
+    id::{OpId, SandboxKey},
+    store::StoreError,
+    time::Time,
+};
+
+impl Pool {
+    pub(super) fn on_persisted(&mut self, op: OpId, result: Result<(), StoreError>, now: Time) {
+        let error = result.err().map(|e| e.to_string());
+        let finished = self.journal.finish(op, error.clone(), &mut self.jitter, now);
+        let Some((generation, keys)) = finished else {
+            self.unexpected_events = self.unexpected_events.saturating_add(1);
+            return;
+        };
+        for key in keys {
+            match self.leases.get(&key).map(|lease| lease.phase) {
+                Some(Phase::Adding { op, generation: g }) if g == generation => match &error {
+                    None => self.commit_add(op, &key, now),
+                    Some(error) => self.roll_back_add(op, &key, error, now),
+                },
+                Some(Phase::Releasing { op, generation: g }) if g == generation => match &error {
+                    None => self.commit_release(op, &key, now),
+                    Some(error) => self.roll_back_release(op, &key, error),
+                },
+                // Changed again since: a later write decides.
+                _ => {}
+            }
+        }
+    }
+
+    fn commit_add(&mut self, op: OpId, key: &SandboxKey, now: Time) {
+        if !self.is_confirmed(key) {
+            self.wait_again(op, key, now);
+            return;
+        }
+        if let Some(lease) = self.leases.get_mut(key) {
+            lease.phase = Phase::Held;
+            lease.told = true;
+        }
+        self.reply_with_assignment(op, key);
+    }
+
+    /// The cloud has stopped showing the address while its lease was being written: the pod gets
+    /// another one.
+    fn wait_again(&mut self, op: OpId, key: &SandboxKey, now: Time) {
+        let Some(lease) = self.end_lease(key, None) else { return };
+        self.journal.rewrite();
+        let deadline = now + self.config.add_wait;
+        let waiter =
+            Waiter { key: key.clone(), pod: lease.pod, deadline, since: now, owner: false };
+        self.waiting.push(op, waiter);
+    }
+
+    fn roll_back_add(&mut self, op: OpId, key: &SandboxKey, error: &str, now: Time) {
+        let told = self.leases.get(key).is_some_and(|lease| lease.told);
+        self.end_lease(key, told.then_some(now));
+        let result = Err(AssignError::NotDurable(error.to_owned()));
+        self.replies.push_back(Reply { op, result });
+    }
+
+    fn commit_release(&mut self, op: OpId, key: &SandboxKey, now: Time) {
+        self.reply_with_assignment(op, key);
+        let told = self.leases.get(key).is_some_and(|lease| lease.told);
+        self.end_lease(key, told.then_some(now));
+    }
+
+    fn roll_back_release(&mut self, op: OpId, key: &SandboxKey, error: &str) {
+        if let Some(lease) = self.leases.get_mut(key) {
+            lease.phase = Phase::Held;
+        }
+        let result = Err(AssignError::NotDurable(error.to_owned()));
+        self.replies.push_back(Reply { op, result });
+    }
+
+    fn is_confirmed(&self, key: &SandboxKey) -> bool {
+        let place = self.leases.get(key).and_then(|lease| lease.place.as_ref());
+        place
+            .and_then(|place| self.enis.get(&place.eni)?.cidrs().get(&place.cidr))
+            .is_some_and(|cidr| cidr.confirmed)
+    }
+}

@@ -1,0 +1,308 @@
+//! Carrying out the plan, and learning from how it went.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{Action, Op, Pool, inventory::GONE_FOR, inventory::Gone};
+use crate::{
+    addr::Prefix,
+    backoff::Backoff,
+    cloud::{AddressCount, CloudEni, CloudError, CloudErrorKind, CreateEni},
+    eni::RETRY_CAP,
+    id::{EniId, OpId},
+    plan::{self, Growth, Holds, Plan, Reason, Shrink},
+    time::Time,
+};
+
+/// How long growth of a kind pauses after the subnet had nothing to give. The reference's value:
+/// other nodes need time to give something back.
+const SUBNET_PAUSE: Duration = Duration::from_secs(120);
+/// First delay after a failure that would meet any request, such as throttling.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What earlier attempts have taught.
+#[derive(Clone, Debug)]
+pub(super) struct GrowthState {
+    pub(super) holds: Holds,
+    /// When `holds.ask_max` is forgotten.
+    ask_max_until: Option<Time>,
+    backoff: Backoff,
+    create_backoff: Backoff,
+    pub(super) creating: BTreeMap<OpId, AddressCount>,
+    /// End of the last creation: views older than that may show its half-made ENI.
+    pub(super) created: u64,
+    pub(super) last_shrink: Option<Time>,
+    /// When the plan may change with nothing but time.
+    pub(super) revisit: Option<Time>,
+    pub(super) reason: Option<Reason>,
+    pub(super) error: Option<String>,
+}
+
+impl GrowthState {
+    pub(super) fn new() -> Self {
+        Self {
+            holds: Holds::default(),
+            ask_max_until: None,
+            backoff: Backoff::new(RETRY, RETRY_CAP),
+            create_backoff: Backoff::new(RETRY, RETRY_CAP),
+            creating: BTreeMap::new(),
+            created: 0,
+            last_shrink: None,
+            revisit: None,
+            reason: None,
+            error: None,
+        }
+    }
+
+    /// The subnet refused `count`: ask for half, or, if one was too much, not for a while.
+    fn subnet_exhausted(&mut self, kind: CloudErrorKind, count: AddressCount, now: Time) {
+        let until = now + SUBNET_PAUSE;
+        let about_count = match count {
+            AddressCount::Prefixes(_) => kind == CloudErrorKind::InsufficientPrefixes,
+            AddressCount::Secondary(_) => kind == CloudErrorKind::InsufficientAddresses,
+        };
+        if about_count && count.slots() > 1 {
+            self.holds.ask_max = Some(count.slots() / 2);
+            self.ask_max_until = Some(until);
+        } else if kind == CloudErrorKind::InsufficientPrefixes {
+            self.holds.prefixes = Some(until);
+        } else {
+            self.holds.secondary = Some(until);
+        }
+    }
+
+    fn succeeded(&mut self) {
+        self.backoff.reset();
+        self.holds.all = None;
+        self.error = None;
+    }
+
+    fn forget_old(&mut self, now: Time) {
+        if self.ask_max_until.is_some_and(|until| until <= now) {
+            self.ask_max_until = None;
+            self.holds.ask_max = None;
+        }
+        for hold in [
+            &mut self.holds.all,
+            &mut self.holds.create,
+            &mut self.holds.secondary,
+            &mut self.holds.prefixes,
+        ] {
+            hold.take_if(|until| *until <= now);
+        }
+    }
+}
+
+impl Pool {
+    /// Plans, carries out the plan, and tells those who wait in vain.
+    pub(super) fn evaluate(&mut self, now: Time) {
+        if !self.describing.described {
+            return;
+        }
+        self.growth.forget_old(now);
+        let plan = self.plan(now);
+        self.growth.revisit = plan.revisit;
+        if self.waiting.anyone() > 0 && plan.grow.is_empty() {
+            self.refuse_hopeless(&plan.reason, now);
+        }
+        for step in plan.grow {
+            self.grow(step);
+        }
+        for step in plan.shrink {
+            self.shrink(step, now);
+        }
+        self.growth.reason = Some(plan.reason);
+    }
+
+    /// What the pool would do now, and why.
+    pub fn plan(&self, now: Time) -> Plan {
+        let mut view = self.summary();
+        if plan::wants_idle_lists(&view, &self.config) || self.has_foreign_idle() {
+            self.fill_idle_lists(&mut view);
+        }
+        plan::plan(&view, &self.config, now)
+    }
+
+    fn grow(&mut self, step: Growth) {
+        match step {
+            Growth::Assign { eni: id, count } => {
+                let op = Op::Assign { eni: id.clone(), count };
+                let op =
+                    self.issue(op, |op| Action::AssignAddresses { op, eni: id.clone(), count });
+                if let Some(eni) = self.enis.get_mut(&id) {
+                    eni.op = Some((op, count.slots()));
+                }
+            }
+            Growth::Create { count } => {
+                let request = CreateEni::new(0, count);
+                let op = self.issue(Op::Create { count }, |op| Action::CreateEni { op, request });
+                self.growth.creating.insert(op, count);
+            }
+        }
+    }
+
+    /// Leave the pool first, the host second, the cloud last.
+    fn shrink(&mut self, step: Shrink, now: Time) {
+        match step {
+            Shrink::Free { eni: id } => {
+                let Some(eni) = self.enis.get(&id) else { return };
+                let (spec, cidrs) = (eni.spec(), eni.spec().sources);
+                for cidr in cidrs {
+                    self.drop_cidr(&id, &cidr);
+                }
+                self.enis.remove(&id);
+                self.take_down(spec, true, now);
+            }
+            Shrink::Release { eni: id, cidrs } => {
+                for cidr in cidrs {
+                    self.drop_cidr(&id, &cidr);
+                    self.gone_cidrs
+                        .insert(cidr, Gone { until: now + GONE_FOR, sequence: self.sequence });
+                    if let Some(eni) = self.enis.get_mut(&id) {
+                        eni.leaving.insert(cidr);
+                    }
+                }
+                self.growth.last_shrink = Some(now);
+            }
+        }
+    }
+
+    pub(super) fn on_assigned(
+        &mut self,
+        op: OpId,
+        result: Result<Vec<Prefix>, CloudError>,
+        now: Time,
+    ) {
+        let Some(Op::Assign { eni: id, count }) =
+            self.take_op(op, |op| matches!(op, Op::Assign { .. }))
+        else {
+            return;
+        };
+        self.end_mutation(&id, op);
+        match result {
+            Ok(cidrs) if !cidrs.is_empty() => {
+                self.growth.succeeded();
+                if let Some(eni) = self.enis.get_mut(&id) {
+                    eni.grow_backoff.reset();
+                    eni.hold_until = None;
+                }
+                for cidr in cidrs {
+                    self.gone_cidrs.remove(&cidr);
+                    self.add_cidr(&id, cidr);
+                }
+            }
+            // Asking again at once would get the same answer.
+            Ok(_) => self.hold_eni(&id, now),
+            Err(error) => {
+                if !self.learn_from(&error, count, now) {
+                    self.hold_eni(&id, now);
+                }
+            }
+        }
+    }
+
+    pub(super) fn on_created(&mut self, op: OpId, result: Result<CloudEni, CloudError>, now: Time) {
+        let Some(Op::Create { count }) = self.take_op(op, |op| matches!(op, Op::Create { .. }))
+        else {
+            return;
+        };
+        self.growth.creating.remove(&op);
+        self.sequence = self.sequence.saturating_add(1);
+        self.growth.created = self.sequence;
+        match result {
+            Ok(cloud) => {
+                self.growth.succeeded();
+                self.growth.create_backoff.reset();
+                self.growth.holds.create = None;
+                self.gone_enis.remove(&cloud.id);
+                for cidr in &cloud.cidrs {
+                    self.gone_cidrs.remove(cidr);
+                }
+                self.adopt(&cloud, now);
+            }
+            Err(error) => {
+                if !self.learn_from(&error, count, now) {
+                    let delay = self.growth.create_backoff.fail(&mut self.jitter);
+                    self.growth.holds.create = Some(now + delay);
+                }
+            }
+        }
+    }
+
+    /// Learns from a failed growth; false if nothing but the one object is to be left alone.
+    fn learn_from(&mut self, error: &CloudError, count: AddressCount, now: Time) -> bool {
+        self.growth.error = Some(error.to_string());
+        match error.kind {
+            kind if error.is_subnet_exhausted() => {
+                self.growth.subnet_exhausted(kind, count, now);
+                true
+            }
+            CloudErrorKind::Throttled
+            | CloudErrorKind::Unreachable
+            | CloudErrorKind::PermissionDenied => {
+                let delay = self.growth.backoff.fail(&mut self.jitter);
+                self.growth.holds.all = Some(now + delay);
+                true
+            }
+            CloudErrorKind::AddressLimit
+            | CloudErrorKind::AttachmentLimit
+            | CloudErrorKind::Gone => {
+                // The cloud knows more than the pool does.
+                self.describe_soon(now);
+                false
+            }
+            _ => false,
+        }
+    }
+
+    fn hold_eni(&mut self, id: &EniId, now: Time) {
+        if let Some(eni) = self.enis.get_mut(id) {
+            eni.hold_until = Some(now + eni.grow_backoff.fail(&mut self.jitter));
+        }
+    }
+
+    pub(super) fn on_unassigned(&mut self, op: OpId, result: &Result<(), CloudError>, now: Time) {
+        let Some(Op::Unassign { eni: id, cidrs }) =
+            self.take_op(op, |op| matches!(op, Op::Unassign { .. }))
+        else {
+            return;
+        };
+        self.end_mutation(&id, op);
+        for cidr in cidrs {
+            if let Some(eni) = self.enis.get_mut(&id) {
+                eni.leaving.remove(&cidr);
+            }
+            // Also after a failure: if the cloud still has it, a later view brings it back.
+            self.gone_cidrs.insert(cidr, Gone { until: now + GONE_FOR, sequence: self.sequence });
+        }
+        if let Err(error) = result {
+            self.growth.error = Some(error.to_string());
+            self.describe_soon(now);
+        }
+    }
+
+    pub(super) fn on_deleted(&mut self, op: OpId, result: &Result<(), CloudError>, now: Time) {
+        let Some(Op::Delete { eni: id }) = self.take_op(op, |op| matches!(op, Op::Delete { .. }))
+        else {
+            return;
+        };
+        self.sequence = self.sequence.saturating_add(1);
+        self.departing.remove(&id);
+        let until = match result {
+            Ok(()) => now + GONE_FOR,
+            Err(error) => {
+                self.growth.error = Some(error.to_string());
+                self.describe_soon(now);
+                now
+            }
+        };
+        self.gone_enis.insert(id, Gone { until, sequence: self.sequence });
+    }
+
+    fn end_mutation(&mut self, id: &EniId, op: OpId) {
+        self.sequence = self.sequence.saturating_add(1);
+        if let Some(eni) = self.enis.get_mut(id) {
+            eni.op.take_if(|(running, _)| *running == op);
+            eni.mutated = self.sequence;
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! ENIs and CIDRs entering and leaving the pool.
+
+use std::{net::IpAddr, time::Duration};
+
+use super::{Place, Pool};
+use crate::{
+    addr::Prefix,
+    cloud::CloudEni,
+    eni::Eni,
+    id::EniId,
+    slots::{Past, Use},
+    time::Time,
+};
+
+/// How long something given up is not taken back on the word of a cloud view: EC2 may show it for
+/// a while. The reference's value.
+pub(super) const GONE_FOR: Duration = Duration::from_secs(60);
+
+/// When something was given up.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gone {
+    /// Not to be taken back before.
+    pub(super) until: Time,
+    /// A view older than this sequence number says nothing about it.
+    pub(super) sequence: u64,
+}
+
+impl Pool {
+    /// Takes an ENI into the pool, or what is new of a known one. The cloud has confirmed it.
+    pub(super) fn adopt(&mut self, cloud: &CloudEni, now: Time) {
+        if let Some(eni) = self.enis.get_mut(&cloud.id) {
+            eni.refresh(cloud);
+            eni.missing = false;
+        } else {
+            let mut eni = Eni::new(cloud, self.config.mode, now);
+            eni.mutated = self.sequence;
+            self.enis.insert(cloud.id.clone(), eni);
+        }
+        for cidr in &cloud.cidrs {
+            self.add_cidr(&cloud.id, *cidr);
+        }
+    }
+
+    /// Takes a CIDR that the cloud has confirmed into the pool, and binds the leases in it. Nothing
+    /// happens if it would overlap another one or contain the node's own addresses: a view can be
+    /// torn between two moments.
+    pub(super) fn add_cidr(&mut self, id: &EniId, cidr: Prefix) {
+        let Some(eni) = self.enis.get_mut(id) else { return };
+        if eni.leaving.contains(&cidr) {
+            return;
+        }
+        if eni.cidrs().contains_key(&cidr) {
+            eni.edit(&cidr, |c| c.confirmed = true);
+            return;
+        }
+        let primary = self.enis.values().any(|eni| cidr.contains(eni.primary_ip));
+        if primary || self.overlaps(&cidr) {
+            return;
+        }
+        let keys = self.leases.owners_in(&cidr);
+        let Some(eni) = self.enis.get_mut(id) else { return };
+        eni.insert(cidr);
+        self.owners.insert(cidr, id.clone());
+        self.gone_cidrs.remove(&cidr);
+        for key in keys {
+            let Some(lease) = self.leases.get_mut(&key) else { continue };
+            lease.place = Some(Place { eni: id.clone(), cidr });
+            let ip = lease.ip;
+            eni.edit(&cidr, |c| c.slots.lease(ip, key.clone()));
+            // Its owner may have asked for it in vain.
+            if let Some(op) = self.waiting.op_of(&key) {
+                self.waiting.remove(op);
+                let assignment = super::Assignment {
+                    key,
+                    ip,
+                    eni: Some(id.clone()),
+                    device: eni.device,
+                    card: eni.card,
+                    table: eni.table(),
+                };
+                self.replies.push_back(super::Reply { op, result: Ok(assignment) });
+            }
+        }
+    }
+
+    /// True if a CIDR of the pool shares an address with `cidr`.
+    fn overlaps(&self, cidr: &Prefix) -> bool {
+        let last = cidr.nth(cidr.size().saturating_sub(1)).unwrap_or(cidr.base());
+        // CIDRs of the pool do not overlap each other, so two of them decide: the last one that
+        // starts at or before this one, and the first one that starts after.
+        let base = Prefix::host(cidr.base());
+        let before = self.owners.range(..=base).next_back();
+        let after = self.owners.range(base..).next();
+        before.is_some_and(|(other, _)| other.covers(cidr) || cidr.covers(other))
+            || after.is_some_and(|(other, _)| other.base() <= last)
+    }
+
+    /// Removes a CIDR from the pool with what is remembered of its addresses. Its leases stay,
+    /// without a place.
+    pub(super) fn drop_cidr(&mut self, id: &EniId, cidr: &Prefix) {
+        self.owners.remove(cidr);
+        let Some(dropped) = self.enis.get_mut(id).and_then(|eni| eni.remove(cidr)) else { return };
+        for (ip, record) in dropped.slots.used() {
+            match record {
+                Use::Leased(key) => {
+                    if let Some(lease) = self.leases.get_mut(key) {
+                        lease.place = None;
+                    }
+                }
+                Use::Resting(past) => {
+                    self.cooling.remove(&(past.released, ip));
+                }
+                Use::Rested(_) => {}
+            }
+        }
+    }
+
+    /// The cloud does not show this CIDR: it goes, or, while pods use it, stays out of use.
+    pub(super) fn lose_cidr(&mut self, id: &EniId, cidr: &Prefix) {
+        let Some(eni) = self.enis.get_mut(id) else { return };
+        if eni.cidrs().get(cidr).is_some_and(|c| c.slots.leased() > 0) {
+            eni.edit(cidr, |c| c.confirmed = false);
+        } else {
+            self.drop_cidr(id, cidr);
+        }
+    }
+
+    /// The cloud does not show this ENI: it goes, or, while pods use it, stays out of use.
+    pub(super) fn lose_eni(&mut self, id: &EniId) {
+        let Some(eni) = self.enis.get_mut(id) else { return };
+        eni.missing = true;
+        eni.leaving.clear();
+        let cidrs: Vec<Prefix> = eni.cidrs().keys().copied().collect();
+        for cidr in cidrs {
+            self.lose_cidr(id, &cidr);
+        }
+    }
+
+    /// Ends the use of an address, and what was kept for its sake.
+    pub(super) fn free_address(&mut self, place: &Place, ip: IpAddr, past: Option<Past>) {
+        let Some(eni) = self.enis.get_mut(&place.eni) else { return };
+        let released = past.as_ref().map(|past| past.released);
+        let lost = eni.edit(&place.cidr, |cidr| {
+            cidr.slots.free(ip, past);
+            !cidr.confirmed && cidr.slots.leased() == 0
+        });
+        if lost == Some(true) {
+            self.drop_cidr(&place.eni, &place.cidr);
+        } else if let Some(released) = released {
+            self.cooling.insert((released, ip), place.clone());
+        }
+    }
+
+    /// Lets go of ENIs that the cloud does not show once their last pod has gone.
+    pub(super) fn forget_lost(&mut self, now: Time) {
+        let lost: Vec<EniId> =
+            self.enis.values().filter(|eni| eni.missing).map(|eni| eni.id.clone()).collect();
+        for id in lost {
+            self.forget_if_lost(&id, now);
+        }
+    }
+
+    fn forget_if_lost(&mut self, id: &EniId, now: Time) {
+        // A set-up under way must end first, or it could undo the take-down.
+        let lost = self
+            .enis
+            .get(id)
+            .is_some_and(|eni| eni.missing && eni.cidrs().is_empty() && eni.host.running.is_none());
+        if lost && let Some(eni) = self.enis.remove(id) {
+            self.take_down(eni.spec(), false, now);
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Comparing the pool with what the cloud shows.
+//!
+//! EC2 is the authority: what it does not show is given up, unless pods use it or the read is older
+//! than the pool's own last change. Instance metadata may only add.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{Action, Op, Pool};
+use crate::{
+    addr::Prefix,
+    backoff::Backoff,
+    cloud::{Authority, CloudEni, CloudError, CloudView, EniKind},
+    eni::RETRY_CAP,
+    id::{EniId, OpId},
+    time::Time,
+};
+
+/// Time between two reads of the cloud's view. The reference's value.
+const PERIOD: Duration = Duration::from_secs(60);
+/// Spread of that time, so that nodes which started together drift apart.
+const PERIOD_JITTER: Duration = Duration::from_secs(10);
+/// First delay after a failed read.
+const RETRY: Duration = Duration::from_secs(1);
+/// Tag of ENIs that are somebody else's.
+const NO_MANAGE_TAG: &str = "node.k8s.amazonaws.com/no_manage";
+
+/// When to read the cloud's view, and what the last reading was worth.
+#[derive(Clone, Debug)]
+pub(super) struct Describing {
+    due: Time,
+    running: Option<OpId>,
+    backoff: Backoff,
+    /// Some view has arrived.
+    pub(super) described: bool,
+    /// A view with EC2's authority has arrived.
+    pub(super) confirmed: bool,
+    /// The last view was instance metadata's.
+    pub(super) hint_only: bool,
+    pub(super) error: Option<String>,
+}
+
+impl Describing {
+    pub(super) fn new(now: Time) -> Self {
+        Self {
+            due: now,
+            running: None,
+            backoff: Backoff::new(RETRY, RETRY_CAP),
+            described: false,
+            confirmed: false,
+            hint_only: false,
+            error: None,
+        }
+    }
+
+    pub(super) fn timeout(&self) -> Option<Time> {
+        self.running.is_none().then_some(self.due)
+    }
+}
+
+impl Pool {
+    pub(super) fn schedule_describe(&mut self, now: Time) {
+        if self.describing.running.is_none() && self.describing.due <= now {
+            let sequence = self.sequence;
+            let op = self.issue(Op::Describe { sequence }, |op| Action::Describe { op });
+            self.describing.running = Some(op);
+            self.describing.due = now + PERIOD + self.jitter.up_to(PERIOD_JITTER);
+        }
+    }
+
+    /// Asks for a view that is newer than now.
+    pub(super) fn describe_soon(&mut self, now: Time) {
+        self.describing.due = self.describing.due.min(now);
+    }
+
+    pub(super) fn on_described(
+        &mut self,
+        op: OpId,
+        result: Result<CloudView, CloudError>,
+        now: Time,
+    ) {
+        let Some(Op::Describe { sequence }) =
+            self.take_op(op, |op| matches!(op, Op::Describe { .. }))
+        else {
+            return;
+        };
+        self.describing.running = None;
+        let retry = match result {
+            // Every instance has a primary ENI: such a view is not complete.
+            Ok(view) if !view.enis.iter().any(|eni| eni.primary) => {
+                self.describing.error = Some("the view lacks the primary ENI".to_owned());
+                true
+            }
+            Ok(view) => {
+                let confirmed = view.authority == Authority::Ec2;
+                self.reconcile(view, sequence, now);
+                self.describing.described = true;
+                self.describing.confirmed |= confirmed;
+                self.describing.hint_only = !confirmed;
+                self.describing.error = None;
+                !confirmed
+            }
+            Err(error) => {
+                self.describing.error = Some(error.to_string());
+                true
+            }
+        };
+        if retry {
+            let delay = self.describing.backoff.fail(&mut self.jitter);
+            self.describing.due = self.describing.due.min(now + delay);
+        } else {
+            self.describing.backoff.reset();
+        }
+    }
+
+    fn reconcile(&mut self, view: CloudView, sequence: u64, now: Time) {
+        let authoritative = view.authority == Authority::Ec2;
+        let shown: Vec<CloudEni> = view.enis.into_iter().filter(|eni| eni.card == 0).collect();
+        if authoritative {
+            self.foreign =
+                shown.iter().filter(|eni| is_foreign(eni)).map(|eni| eni.id.clone()).collect();
+        }
+        // Metadata knows no tags, so that it cannot tell whose an ENI is.
+        let ours: BTreeMap<EniId, CloudEni> = shown
+            .into_iter()
+            .filter(|eni| !self.foreign.contains(&eni.id) && eni.kind != EniKind::EfaOnly)
+            .map(|eni| (eni.id.clone(), eni))
+            .collect();
+        if authoritative {
+            self.give_up(&ours, sequence);
+        }
+        for eni in ours.into_values() {
+            self.take_in(eni, authoritative, sequence, now);
+        }
+        if authoritative {
+            let over = |gone: &super::Gone| gone.until <= now && gone.sequence <= sequence;
+            self.gone_enis.retain(|_, gone| !over(gone));
+            self.gone_cidrs.retain(|_, gone| !over(gone));
+        }
+    }
+
+    /// Gives up what EC2 does not show.
+    fn give_up(&mut self, ours: &BTreeMap<EniId, CloudEni>, sequence: u64) {
+        let known: Vec<EniId> = self
+            .enis
+            .values()
+            // A change that ended after the read began, or has not ended, may be missing in it.
+            .filter(|eni| eni.op.is_none() && eni.mutated <= sequence)
+            .map(|eni| eni.id.clone())
+            .collect();
+        for id in known {
+            let Some(shown) = ours.get(&id) else {
+                self.lose_eni(&id);
+                continue;
+            };
+            let Some(eni) = self.enis.get(&id) else { continue };
+            let lost: Vec<Prefix> =
+                eni.cidrs().keys().filter(|cidr| !shown.cidrs.contains(cidr)).copied().collect();
+            for cidr in lost {
+                self.lose_cidr(&id, &cidr);
+            }
+        }
+    }
+
+    /// Takes in what the cloud shows, except what the pool has given up since, or has not finished
+    /// making.
+    fn take_in(&mut self, mut shown: CloudEni, authoritative: bool, sequence: u64, now: Time) {
+        if self.departing.contains_key(&shown.id) {
+            return;
+        }
+        let known = self.enis.get(&shown.id);
+        let unfinished = !self.growth.creating.is_empty() || self.growth.created > sequence;
+        if known.is_none() && unfinished {
+            return;
+        }
+        // Metadata may lag behind: it cannot bring back what EC2 has denied.
+        if !authoritative && known.is_some_and(|eni| eni.missing) {
+            return;
+        }
+        let denied =
+            |gone: &super::Gone| !authoritative || gone.until > now || gone.sequence > sequence;
+        if self.gone_enis.get(&shown.id).is_some_and(denied) {
+            return;
+        }
+        shown.cidrs.retain(|cidr| {
+            let lost =
+                known.and_then(|eni| eni.cidrs().get(cidr)).is_some_and(|cidr| !cidr.confirmed);
+            let denied = self.gone_cidrs.get(cidr).is_some_and(denied);
+            !denied && (authoritative || !lost)
+        });
+        self.adopt(&shown, now);
+    }
+}
+
+/// True if the ENI takes a place on the node but is not for the pool to use.
+fn is_foreign(eni: &CloudEni) -> bool {
+    let unmanaged = eni.tags.get(NO_MANAGE_TAG).is_some_and(|value| value == "true");
+    let unusable = matches!(eni.kind, EniKind::EfaOnly | EniKind::Trunk);
+    (unmanaged || unusable) && !eni.primary
+}

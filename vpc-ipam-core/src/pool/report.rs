@@ -1,0 +1,317 @@
+//! The pool in numbers and words.
+
+use super::{Lease, Phase, Pool, Reply, rested_at};
+use crate::{
+    eni::{Cidr, Eni, serves},
+    id::SandboxKey,
+    plan::{EniView, Reason, View},
+    slots::Use,
+    stats::{AddressStats, CidrStats, EniStats, Stats},
+    time::Time,
+};
+
+/// Addresses that a sentence lists before it says "and more".
+const LISTED_MAX: usize = 3;
+
+impl Pool {
+    /// The pool as the planner sees it, lists of idle CIDRs included.
+    pub fn view(&self) -> View {
+        let mut view = self.summary();
+        self.fill_idle_lists(&mut view);
+        view
+    }
+
+    /// The view without its lists: costs no more than the number of ENIs.
+    pub(super) fn summary(&self) -> View {
+        let departing = self.departing.values().filter(|d| d.delete).count();
+        View {
+            enis: self.enis.values().filter(|eni| !eni.missing).map(summary).collect(),
+            other_enis: narrow(self.foreign.len() + departing),
+            waiting: self.waiting.anyone() as u64,
+            creating: self.growth.creating.values().next().copied(),
+            deleting: departing > 0,
+            draining: self.draining,
+            confirmed: self.describing.confirmed && !self.describing.hint_only,
+            last_shrink: self.growth.last_shrink,
+            holds: self.growth.holds.clone(),
+        }
+    }
+
+    pub(super) fn has_foreign_idle(&self) -> bool {
+        self.enis.values().any(|eni| eni.tally().foreign_idle > 0)
+    }
+
+    pub(super) fn fill_idle_lists(&self, view: &mut View) {
+        for eni_view in &mut view.enis {
+            let Some(eni) = self.enis.get(&eni_view.id) else { continue };
+            for (prefix, cidr) in eni.cidrs() {
+                let free = cidr.slots.leased() == 0 && cidr.slots.resting() == 0;
+                if !free || !cidr.confirmed {
+                    continue;
+                }
+                if serves(prefix, self.config.mode) {
+                    eni_view.idle.push(*prefix);
+                } else {
+                    eni_view.foreign_idle.push(*prefix);
+                }
+            }
+        }
+    }
+
+    /// Answers the ADDs for which no address can come in time.
+    pub(super) fn refuse_hopeless(&mut self, reason: &Reason, now: Time) {
+        let mut relief = match reason {
+            Reason::Draining | Reason::Full { .. } | Reason::MaxPods { .. } => None,
+            Reason::SubnetExhausted { until, .. } => Some(*until),
+            _ => return,
+        };
+        let coming = |eni: &Eni| {
+            !eni.missing && (eni.tally().unready > 0 || eni.op.is_some() || !eni.leaving.is_empty())
+        };
+        let releasing = |lease: &Lease| matches!(lease.phase, Phase::Releasing { .. });
+        if self.enis.values().any(coming)
+            || self.departing.values().any(|d| d.delete)
+            || self.has_foreign_idle()
+            || self.leases.iter().any(|(_, lease)| releasing(lease))
+        {
+            return;
+        }
+        if self.enis.values().any(|eni| eni.tally().cooling > 0) {
+            relief = crate::plan::earlier(relief, self.cooling_timeout());
+        }
+        for (op, deadline) in self.waiting.all() {
+            if relief.is_none_or(|at| at > deadline) {
+                self.waiting.remove(op);
+                let text = self.shortage_text(now);
+                self.no_address = self.no_address.saturating_add(1);
+                let result = Err(super::AssignError::NoAddress(text));
+                self.replies.push_back(Reply { op, result });
+            }
+        }
+    }
+
+    /// Why there is no address, and what is being done about it.
+    pub(super) fn shortage_text(&self, now: Time) -> String {
+        if !self.describing.described {
+            let why = self.describing.error.as_deref().unwrap_or("no answer yet");
+            return format!("the ENIs of this node are not known yet: {why}");
+        }
+        let mut parts = Vec::new();
+        let reason = self.plan(now).reason;
+        if !matches!(reason, Reason::Full { .. }) {
+            let enis = self.enis.values().filter(|eni| !eni.missing);
+            let (total, assigned, count) = enis.fold((0u64, 0u64, 0u64), |(t, a, n), eni| {
+                let tally = eni.tally();
+                (t.saturating_add(tally.total), a + tally.assigned, n + 1)
+            });
+            parts.push(format!("{assigned} of {total} addresses in use on {count} ENI(s)"));
+        }
+        parts.push(reason.to_string());
+        let cooling: u64 = self.enis.values().map(|eni| eni.tally().cooling).sum();
+        if cooling > 0 {
+            let next = self.cooling.keys().next().map(|(at, _)| rested_at(*at, &self.config));
+            let wait_s = next.map_or(0, |at| at.since(now).as_secs());
+            parts.push(format!("{cooling} released address(es) rest, the next for {wait_s} s"));
+        }
+        if let Some(error) = &self.growth.error {
+            parts.push(format!("the last attempt to grow failed: {error}"));
+        }
+        for eni in self.enis.values() {
+            if let Some(error) = &eni.host.error {
+                parts.push(format!("{} is not set up on the host: {error}", eni.id));
+            }
+        }
+        parts.join("; ")
+    }
+
+    pub(super) fn absent_owner_text(&self, key: &SandboxKey) -> String {
+        let ip = self.leases.get(key).map_or_else(String::new, |lease| lease.ip.to_string());
+        let why = if self.describing.confirmed {
+            "EC2 does not show it on any ENI of this node; delete the pod to get another one"
+        } else {
+            self.describing.error.as_deref().unwrap_or("the ENIs of this node are not known yet")
+        };
+        format!("this sandbox owns {ip}, but {why}")
+    }
+
+    /// Counts, per pool, ENI and prefix.
+    pub fn stats(&self) -> Stats {
+        let mut stats = Stats {
+            waiting: self.waiting.len() as u64,
+            in_flight: self.in_flight(),
+            growth_paused_until: crate::plan::earlier(
+                self.growth.holds.secondary,
+                self.growth.holds.prefixes,
+            ),
+            unexpected_events: self.unexpected_events,
+            no_address: self.no_address,
+            ready: self.ready,
+            degraded: self.degraded(),
+            orphaned: self.leases.unplaced().count() as u64,
+            ..Stats::default()
+        };
+        for eni in self.enis.values() {
+            let tally = eni.tally();
+            stats.orphaned += tally.orphaned;
+            stats.cooling += tally.resting;
+            stats.enis.push(self.eni_stats(eni));
+        }
+        stats.enis.sort_by_key(|eni| (eni.card, eni.device));
+        stats.total = stats.enis.iter().map(EniStats::total).sum();
+        stats.assigned = stats.enis.iter().map(EniStats::assigned).sum();
+        let cidrs = stats.enis.iter().flat_map(|eni| &eni.cidrs);
+        stats.prefixes = cidrs.filter(|cidr| cidr.is_prefix).count() as u64;
+        stats
+    }
+
+    fn in_flight(&self) -> u64 {
+        let mutates = |op: &&super::Op| {
+            matches!(
+                op,
+                super::Op::Assign { .. }
+                    | super::Op::Create { .. }
+                    | super::Op::Delete { .. }
+                    | super::Op::Unassign { .. }
+            )
+        };
+        self.ops.values().filter(mutates).count() as u64
+    }
+
+    fn eni_stats(&self, eni: &Eni) -> EniStats {
+        EniStats {
+            id: eni.id.clone(),
+            device: eni.device,
+            card: eni.card,
+            primary: eni.primary,
+            subnet: eni.subnet.clone(),
+            table: eni.table(),
+            cidrs: eni
+                .cidrs()
+                .iter()
+                .map(|(prefix, cidr)| CidrStats {
+                    cidr: *prefix,
+                    is_prefix: !prefix.is_host(),
+                    addresses: self.address_stats(cidr),
+                })
+                .collect(),
+        }
+    }
+
+    fn address_stats(&self, cidr: &Cidr) -> Vec<AddressStats> {
+        let stats = |(ip, record): (std::net::IpAddr, &Use)| match record {
+            Use::Leased(key) => {
+                let lease = self.leases.get(key)?;
+                Some(AddressStats {
+                    ip,
+                    key: Some(key.clone()),
+                    pod: lease.pod.clone(),
+                    assigned: lease.assigned_at(),
+                    released: None,
+                })
+            }
+            Use::Resting(past) => Some(AddressStats {
+                ip,
+                key: None,
+                pod: past.pod.clone(),
+                assigned: past.assigned,
+                released: Some(past.released),
+            }),
+            Use::Rested(_) => None,
+        };
+        cidr.slots.used().filter_map(stats).collect()
+    }
+
+    fn degraded(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        let describing = &self.describing;
+        if !describing.described {
+            let why = describing.error.as_deref().unwrap_or("no answer yet");
+            reasons.push(format!("the ENIs of this node are not known yet: {why}"));
+        } else if let Some(error) = &describing.error {
+            reasons.push(format!("the ENIs of this node could not be read again: {error}"));
+        } else if describing.hint_only {
+            reasons.push(
+                "EC2 does not answer, so the pool follows instance metadata and gives nothing up"
+                    .to_owned(),
+            );
+        }
+        reasons.extend(self.orphan_text());
+        for eni in self.enis.values() {
+            if let Some(error) = &eni.host.error {
+                reasons.push(format!("{} is not set up on the host: {error}", eni.id));
+            }
+        }
+        if let Some(error) = &self.growth.error {
+            reasons.push(format!("the last change in the cloud failed: {error}"));
+        }
+        let holds = &self.growth.holds;
+        for (until, what) in [(holds.secondary, "addresses"), (holds.prefixes, "prefixes")] {
+            if let Some(until) = until {
+                reasons.push(format!(
+                    "the subnet is exhausted, so no {what} are requested until {until}"
+                ));
+            }
+        }
+        if let Some(error) = self.journal.error() {
+            reasons.push(format!("the state file cannot be written: {error}"));
+        }
+        reasons
+    }
+
+    fn orphan_text(&self) -> Option<String> {
+        if !self.describing.described {
+            return None;
+        }
+        let orphaned = |lease: &Lease| match &lease.place {
+            None => true,
+            Some(place) => self
+                .enis
+                .get(&place.eni)
+                .and_then(|eni| eni.cidrs().get(&place.cidr))
+                .is_none_or(|cidr| !cidr.confirmed),
+        };
+        let unplaced = self.leases.unplaced().count() as u64;
+        if unplaced + self.enis.values().map(|eni| eni.tally().orphaned).sum::<u64>() == 0 {
+            return None;
+        }
+        let ips: Vec<String> = self
+            .leases
+            .iter()
+            .filter(|(_, lease)| orphaned(lease))
+            .map(|(_, lease)| lease.ip.to_string())
+            .collect();
+        let more = if ips.len() > LISTED_MAX { ", …" } else { "" };
+        let listed: Vec<&str> = ips.iter().take(LISTED_MAX).map(String::as_str).collect();
+        Some(format!(
+            "{} lease(s) lie outside what the cloud shows and are kept: {}{more}",
+            ips.len(),
+            listed.join(", ")
+        ))
+    }
+}
+
+fn summary(eni: &Eni) -> EniView {
+    let tally = eni.tally();
+    let mut view = EniView::new(eni.id.clone(), eni.device);
+    view.freeable = eni.freeable();
+    view.since = eni.since;
+    view.usable = eni.usable();
+    view.busy = eni.op.is_some() || !eni.leaving.is_empty();
+    view.settled = eni.settled();
+    view.hold_until = eni.hold_until;
+    view.taken = narrow(
+        usize::try_from(tally.slots).unwrap_or(usize::MAX).saturating_add(eni.leaving.len()),
+    );
+    view.incoming = eni.op.map_or(0, |(_, slots)| slots);
+    view.entries = tally.entries;
+    view.unleased = tally.unleased;
+    view.total = tally.total;
+    view.assigned = tally.assigned;
+    view.cooling = tally.cooling;
+    view.occupied = tally.leased + tally.resting;
+    view
+}
+
+fn narrow(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
