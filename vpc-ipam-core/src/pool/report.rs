@@ -315,3 +315,40 @@ fn summary(eni: &Eni) -> EniView {
 fn narrow(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
+
+#[cfg(any(test, feature = "testkit"))]
+impl Pool {
+    /// Compares everything that is kept for speed with what it is made from.
+    pub(crate) fn audit(&self) -> Result<(), String> {
+        let mut cooling = 0;
+        let mut leased = 0;
+        for eni in self.enis.values() {
+            let (kept, counted) = (eni.tally(), eni.recount());
+            if *kept != counted {
+                return Err(format!("{}: sums are {kept:?}, not {counted:?}", eni.id));
+            }
+            for (prefix, cidr) in eni.cidrs() {
+                if self.owners.get(prefix) != Some(&eni.id) {
+                    return Err(format!("{prefix} of {} is not indexed", eni.id));
+                }
+                if cidr.ready && eni.host.applied.as_ref().is_none_or(|a| !a.contains(prefix)) {
+                    return Err(format!("{prefix} is ready, but the host does not know it"));
+                }
+            }
+            cooling += eni.tally().resting;
+            leased += eni.tally().leased;
+        }
+        let owned: usize = self.enis.values().map(|eni| eni.cidrs().len()).sum();
+        if owned != self.owners.len() {
+            return Err(format!("{owned} blocks, but {} in the index", self.owners.len()));
+        }
+        if cooling != self.cooling.len() as u64 {
+            return Err(format!("{cooling} resting, but {} queued", self.cooling.len()));
+        }
+        let placed = self.leases.iter().filter(|(_, lease)| lease.place.is_some()).count() as u64;
+        if leased != placed {
+            return Err(format!("{leased} addresses leased, but {placed} leases placed"));
+        }
+        Ok(())
+    }
+}

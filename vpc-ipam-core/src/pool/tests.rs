@@ -1,1 +1,5 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod bench;
+mod growth;
+mod two_phase;

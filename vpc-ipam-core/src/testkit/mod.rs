@@ -1,2 +1,3 @@
-//! Stateful fakes, the EC2 state model and checkers.
+//! Stateful fakes, the EC2 state model, the simulation and checkers.
+pub mod check;
 pub mod ec2;

@@ -1,0 +1,256 @@
+//! A workbench for one pool: a cloud made of counters, answered at once or by hand.
+
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+
+use crate::{
+    addr::Prefix,
+    cloud::{AddressCount, Authority, CloudEni, CloudError, CloudErrorKind, CloudView, EniKind},
+    config::{AllocationMode, PoolConfig, WarmTargets},
+    id::{EniId, MacAddr, OpId, PodRef, SandboxKey},
+    pool::{Action, Assign, AssignError, Assignment, Event, Pool, Release},
+    store::StoreError,
+    time::Time,
+};
+
+pub(super) const START: Time = Time::from_millis(1_000_000);
+
+pub(super) fn key(n: u32) -> SandboxKey {
+    SandboxKey::new("aws-cni", &format!("sandbox-{n}"), "eth0").unwrap()
+}
+
+pub(super) fn pod(n: u32) -> PodRef {
+    PodRef { namespace: "shop".to_owned(), name: format!("cart-{n}") }
+}
+
+pub(super) fn config(mode: AllocationMode, targets: WarmTargets) -> PoolConfig {
+    PoolConfig::new(mode, targets, 3, 9).unwrap()
+}
+
+pub(super) fn warm_ips(ips: u32, minimum_ips: u32) -> WarmTargets {
+    WarmTargets { ips, minimum_ips, ..WarmTargets::default() }
+}
+
+/// The pool, what the cloud really has, and what is under way.
+pub(super) struct Bench {
+    pub(super) pool: Pool,
+    pub(super) now: Time,
+    pub(super) enis: BTreeMap<EniId, CloudEni>,
+    next_ip: u32,
+    next_eni: u32,
+    /// Actions that wait for `answer`, in order. Others are answered at once.
+    pub(super) held: Vec<Action>,
+    /// Which actions are not answered at once.
+    pub(super) hold: fn(&Action) -> bool,
+    pub(super) log: Vec<Action>,
+    pub(super) replies: BTreeMap<OpId, Result<Assignment, AssignError>>,
+    pub(super) store_fails: bool,
+    pub(super) cloud_fails: Option<CloudErrorKind>,
+    pub(super) authority: Authority,
+}
+
+impl Bench {
+    pub(super) fn new(config: PoolConfig) -> Self {
+        Self::with(Pool::new(config, START))
+    }
+
+    pub(super) fn with(pool: Pool) -> Self {
+        let mut bench = Self {
+            pool,
+            now: START,
+            enis: BTreeMap::new(),
+            next_ip: 0,
+            next_eni: 0,
+            held: Vec::new(),
+            hold: |_| false,
+            log: Vec::new(),
+            replies: BTreeMap::new(),
+            store_fails: false,
+            cloud_fails: None,
+            authority: Authority::Ec2,
+        };
+        bench.attach_eni();
+        bench
+    }
+
+    /// A new ENI in the cloud; the first one is primary.
+    pub(super) fn attach_eni(&mut self) -> EniId {
+        let n = self.next_eni;
+        self.next_eni += 1;
+        let id = EniId::new(&format!("eni-{n}")).unwrap();
+        let used: Vec<u32> = self.enis.values().map(|e| e.device).collect();
+        let device = (0..).find(|d| !used.contains(d)).unwrap();
+        let eni = CloudEni {
+            id: id.clone(),
+            mac: MacAddr([2, 0, 0, 0, 0, u8::try_from(n).unwrap()]),
+            device,
+            card: 0,
+            kind: EniKind::Interface,
+            primary: n == 0,
+            subnet: "subnet-1".parse().unwrap(),
+            subnet_cidr: "10.0.0.0/16".parse().unwrap(),
+            primary_ip: format!("10.0.255.{}", n + 10).parse().unwrap(),
+            cidrs: Vec::new(),
+            tags: BTreeMap::new(),
+        };
+        self.enis.insert(id.clone(), eni);
+        id
+    }
+
+    /// New addresses on an ENI in the cloud.
+    pub(super) fn assign_in_cloud(&mut self, id: &EniId, count: AddressCount) -> Vec<Prefix> {
+        let mut new = Vec::new();
+        for _ in 0..count.slots() {
+            let base = 10 << 24 | self.next_ip << 4;
+            self.next_ip += 1;
+            let ip: IpAddr = std::net::Ipv4Addr::from_bits(base).into();
+            new.push(match count {
+                AddressCount::Prefixes(_) => Prefix::new(ip, 28).unwrap(),
+                AddressCount::Secondary(_) => Prefix::host(ip),
+            });
+        }
+        self.enis.get_mut(id).unwrap().cidrs.extend(&new);
+        new
+    }
+
+    pub(super) fn run(&mut self) {
+        loop {
+            while let Some(reply) = self.pool.poll_reply() {
+                assert!(self.replies.insert(reply.op, reply.result).is_none(), "answered twice");
+            }
+            let Some(action) = self.pool.poll_action(self.now) else { break };
+            self.log.push(action.clone());
+            if (self.hold)(&action) {
+                self.held.push(action);
+            } else {
+                self.answer(action);
+            }
+        }
+        crate::testkit::check::pool(&self.pool).unwrap();
+    }
+
+    /// Lets `action` happen, and tells the pool.
+    pub(super) fn answer(&mut self, action: Action) {
+        let event = self.execute(action);
+        self.pool.handle(event, self.now);
+    }
+
+    /// Answers everything that was held back.
+    pub(super) fn answer_held(&mut self) {
+        for action in std::mem::take(&mut self.held) {
+            self.answer(action);
+        }
+        self.run();
+    }
+
+    /// Lets time pass, timeout by timeout.
+    pub(super) fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        self.run();
+        while let Some(at) = self.pool.poll_timeout().filter(|at| *at <= end) {
+            assert!(at > self.now, "a timeout that is not in the future: {at} at {}", self.now);
+            self.now = at;
+            self.pool.handle(Event::Timeout, self.now);
+            self.run();
+        }
+        self.now = end;
+    }
+
+    pub(super) fn pass_s(&mut self, seconds: u64) {
+        self.pass(Duration::from_secs(seconds));
+    }
+
+    fn fail(&self, what: &str) -> Result<(), CloudError> {
+        self.cloud_fails.map_or(Ok(()), |kind| Err(CloudError::new(kind, what, "scripted")))
+    }
+
+    fn execute(&mut self, action: Action) -> Event {
+        match action {
+            Action::AssignAddresses { op, eni, count } => {
+                let result = self
+                    .fail("AssignPrivateIpAddresses")
+                    .map(|()| self.assign_in_cloud(&eni, count));
+                Event::AddressesAssigned { op, result }
+            }
+            Action::CreateEni { op, request } => {
+                let result = self.fail("CreateNetworkInterface").map(|()| {
+                    let id = self.attach_eni();
+                    self.assign_in_cloud(&id, request.count);
+                    self.enis[&id].clone()
+                });
+                Event::EniCreated { op, result }
+            }
+            Action::DeleteEni { op, eni } => {
+                let result = self.fail("DetachNetworkInterface").map(|()| {
+                    self.enis.remove(&eni);
+                });
+                Event::EniDeleted { op, result }
+            }
+            Action::Describe { op } => {
+                let enis = self.enis.values().cloned().collect();
+                let view = CloudView { enis, authority: self.authority };
+                Event::Described {
+                    op,
+                    result: self.fail("DescribeNetworkInterfaces").map(|()| view),
+                }
+            }
+            Action::Persist { op } => {
+                let error = || StoreError::new("/var/run/ipam.json", "no space left on device");
+                let result = if self.store_fails { Err(error()) } else { Ok(()) };
+                Event::Persisted { op, result }
+            }
+            Action::SetUpEni { op, .. } => Event::EniSetUp { op, result: Ok(()) },
+            Action::TearDownEni { op, .. } => Event::EniTornDown { op, result: Ok(()) },
+            Action::UnassignAddresses { op, eni, cidrs } => {
+                let result = self.fail("UnassignPrivateIpAddresses").map(|()| {
+                    if let Some(eni) = self.enis.get_mut(&eni) {
+                        eni.cidrs.retain(|c| !cidrs.contains(c));
+                    }
+                });
+                Event::AddressesUnassigned { op, result }
+            }
+        }
+    }
+
+    /// Asks for an address and returns the number of the pending request.
+    pub(super) fn ask(&mut self, n: u32) -> OpId {
+        match self.pool.assign(key(n), pod(n), self.now).unwrap() {
+            Assign::Pending(op) => {
+                self.run();
+                op
+            }
+            Assign::Ready(assignment) => panic!("ready at once: {assignment:?}"),
+        }
+    }
+
+    /// An ADD that must succeed without time passing.
+    pub(super) fn add(&mut self, n: u32) -> IpAddr {
+        let op = self.ask(n);
+        self.reply(op).unwrap().ip
+    }
+
+    /// A DEL that must succeed without time passing.
+    pub(super) fn del(&mut self, n: u32) -> IpAddr {
+        match self.pool.release(&key(n), self.now).unwrap() {
+            Release::Pending(op) => {
+                self.run();
+                self.reply(op).unwrap().ip
+            }
+            Release::Absent => panic!("sandbox {n} is unknown"),
+        }
+    }
+
+    pub(super) fn reply(&mut self, op: OpId) -> Result<Assignment, AssignError> {
+        self.replies.remove(&op).expect("answered")
+    }
+
+    /// Addresses per ENI by device, and how many have no pod.
+    pub(super) fn shape(&self) -> (Vec<u64>, u64) {
+        let stats = self.pool.stats();
+        let per_eni = stats.enis.iter().map(crate::stats::EniStats::total).collect();
+        (per_eni, stats.total - stats.assigned)
+    }
+
+    pub(super) fn count(&self, what: fn(&Action) -> bool) -> usize {
+        self.log.iter().filter(|a| what(a)).count()
+    }
+}
