@@ -1,0 +1,131 @@
+//! The table of environment variables: the only place that knows their names, ranges and defaults.
+
+/// What becomes of a value that does not parse or lies outside its range.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Invalid {
+    /// The default is used and a warning is logged.
+    Default,
+    /// The daemon refuses to start.
+    Fatal,
+    /// Bad entries of the list are skipped with a warning, good ones count.
+    Skip,
+}
+
+/// One environment variable.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Variable {
+    /// Name in the environment.
+    pub name: &'static str,
+    /// Default as text, for the documentation.
+    pub default: &'static str,
+    /// Accepted values, in words.
+    pub values: &'static str,
+    /// Treatment of other values.
+    pub invalid: Invalid,
+    /// What it does.
+    pub doc: &'static str,
+}
+
+macro_rules! variables {
+    ($($ident:ident, $default:literal, $values:expr, $invalid:ident, $doc:literal;)*) => {
+        $(
+            #[doc = $doc]
+            #[allow(non_upper_case_globals)]
+            pub const $ident: Variable = Variable {
+                name: stringify!($ident),
+                default: $default,
+                values: $values,
+                invalid: Invalid::$invalid,
+                doc: $doc,
+            };
+        )*
+        /// Every variable that the daemon honours, by name.
+        pub const VARIABLES: &[Variable] = &[$($ident),*];
+    };
+}
+
+const BOOL: &str = "`1 t T TRUE true True 0 f F FALSE false False`";
+const CIDRS: &str = "comma-separated IPv4 CIDR blocks";
+const COUNT: &str = "integer, 0 or more";
+
+variables! {
+    ADDITIONAL_ENI_TAGS, "`{}`", "JSON object of strings, keys up to 128 and values up to 256 characters", Skip,
+        "Extra tags of the ENIs that the daemon creates. Keys that contain `k8s.amazonaws.com` are dropped.";
+    AWS_EC2_ENDPOINT, "the region's", "`http://` or `https://` URL; empty is unset", Fatal,
+        "EC2 endpoint to use instead of the region's.";
+    AWS_EXTERNAL_SERVICE_CIDRS, "none", CIDRS, Skip,
+        "Destinations that always take the node's main routing table.";
+    AWS_VPC_CNI_NODE_PORT_SUPPORT, "`true`", BOOL, Default,
+        "Answer NodePort connections through the interface they came by.";
+    AWS_VPC_ENI_MTU, "`9001`", "integer, 576 to 9001", Fatal,
+        "MTU of the node's ENIs in bytes, and of pods unless the plugin's configuration says otherwise.";
+    AWS_VPC_K8S_CNI_BACKING_STORE, "`/var/run/aws-node/ipam.json`", "path", Fatal,
+        "State file: which pod has which address.";
+    AWS_VPC_K8S_CNI_CONNMARK, "`0x80`", "integer, 1 to 4294967295, decimal or `0x…`, without the low seven bits", Default,
+        "Mark of connections that belong to the primary ENI. The low seven bits (`0x7f`) carry the ENI's number.";
+    AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS, "none", CIDRS, Skip,
+        "Destinations outside the VPC that see the pod's own address. Without effect when `AWS_VPC_K8S_CNI_EXTERNALSNAT` is true.";
+    AWS_VPC_K8S_CNI_EXTERNALSNAT, "`false`", BOOL, Default,
+        "True: somebody else, such as a NAT gateway, translates what leaves the VPC.";
+    AWS_VPC_K8S_CNI_LOGLEVEL, "`DEBUG`", "`DEBUG INFO WARN ERROR FATAL`, in any case", Default,
+        "Least severe messages that are logged.";
+    AWS_VPC_K8S_CNI_LOG_FILE, "`/host/var/log/aws-routed-eni/ipamd.log`", "`stdout`, `stderr` or a path; empty is the default", Fatal,
+        "Where the log goes. If the file cannot be opened the log goes to stderr. The daemon does not rotate it.";
+    AWS_VPC_K8S_CNI_RANDOMIZESNAT, "`prng`", "`prng hashrandom none`", Default,
+        "Choice of source ports of translated connections: fully random, hash, or the pod's port where possible.";
+    AWS_VPC_K8S_CNI_VETHPREFIX, "`eni`", "1 to 4 characters, not `eth`, `vlan` or `lo`", Fatal,
+        "First characters of the names of the pods' host interfaces.";
+    CLUSTER_NAME, "none", "text", Fatal,
+        "Cluster that the ENIs are tagged with.";
+    DISABLE_INTROSPECTION, "`false`", BOOL, Default,
+        "True: no introspection server.";
+    DISABLE_METRICS, "`false`", BOOL, Default,
+        "True: no metrics server on port 61678.";
+    DISABLE_NETWORK_RESOURCE_PROVISIONING, "`false`", BOOL, Default,
+        "True: never create, change or delete anything in EC2; the pool follows what the instance has.";
+    ENABLE_IPv4, "`true` unless `ENABLE_IPv6` is true", BOOL, Default,
+        "Pods have IPv4 addresses. Exactly one of the two families must be on.";
+    ENABLE_IPv6, "`false`", BOOL, Default,
+        "Pods have IPv6 addresses. Not supported by this version: true stops the daemon.";
+    ENABLE_PREFIX_DELEGATION, "`false`", BOOL, Default,
+        "ENIs hold /28 prefixes instead of single addresses. Needs a warm or minimum target above 0; on instances without prefixes, single addresses are used with a warning.";
+    HTTP_TIMEOUT, "`10`", "integer, 10 or more", Default,
+        "Seconds that one AWS request may take.";
+    INTROSPECTION_BIND_ADDRESS, "`127.0.0.1:61679`", "`host:port` or `unix:<path>`", Default,
+        "Where introspection and `/healthz` listen.";
+    IP_COOLDOWN_PERIOD, "`30`", COUNT, Fatal,
+        "Seconds that a released address rests before another pod can have it.";
+    MAX_ENI, "the instance's limit", "integer, 1 or more", Default,
+        "ENIs that the node may have, if that is less than the instance's limit.";
+    MAX_PODS, "what the instance type's addresses allow; 110 with prefixes", "integer, 1 or more", Default,
+        "Pods that the node runs at the most; the pool does not grow past it. Own addition, for nodes without Kubernetes.";
+    MINIMUM_IP_TARGET, "unset", COUNT, Default,
+        "Addresses that the node has at least, used or not. 0 is unset. Overrides `WARM_ENI_TARGET` and `WARM_PREFIX_TARGET`.";
+    MY_NODE_NAME, "none", "text", Fatal,
+        "Name of this node, for logs.";
+    VPC_CNI_VERSION, "the daemon's version", "text", Fatal,
+        "Version in the user agent of AWS requests.";
+    WARM_ENI_TARGET, "`1`", COUNT, Default,
+        "Spare ENIs to keep, filled completely. Without effect with address targets or prefix delegation.";
+    WARM_IP_TARGET, "unset", COUNT, Default,
+        "Free addresses to keep. 0 is unset. Overrides `WARM_ENI_TARGET` and `WARM_PREFIX_TARGET`.";
+    WARM_PREFIX_TARGET, "`0`", COUNT, Default,
+        "Prefixes without a pod to keep, with prefix delegation and without address targets.";
+}
+
+/// Variables of the reference system whose effect this version does not have. Setting one to
+/// anything but its inert value is reported, not silently ignored.
+pub const UNSUPPORTED: &[(&str, &[&str])] = &[
+    ("ANNOTATE_POD_IP", FALSE),
+    ("AWS_MANAGE_ENIS_NON_SCHEDULABLE", FALSE),
+    ("AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG", FALSE),
+    ("ENABLE_BANDWIDTH_PLUGIN", FALSE),
+    ("ENABLE_IMDS_ONLY_MODE", FALSE),
+    ("ENABLE_MULTI_NIC", FALSE),
+    ("ENABLE_POD_ENI", FALSE),
+    ("ENABLE_SUBNET_DISCOVERY", FALSE),
+    ("ENABLE_V6_EGRESS", FALSE),
+    ("NETWORK_POLICY_ENFORCING_MODE", &["", "none"]),
+];
+
+const FALSE: &[&str] = &["0", "f", "F", "FALSE", "false", "False"];
