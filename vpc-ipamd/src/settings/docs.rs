@@ -31,6 +31,7 @@ pub fn markdown() -> String {
     let mut page = HEAD.to_owned();
     for var in VARIABLES {
         let otherwise = match var.invalid {
+            Invalid::Any => "",
             Invalid::Default => "default",
             Invalid::Fatal => "stops",
             Invalid::Skip => "skipped",

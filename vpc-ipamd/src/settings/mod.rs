@@ -205,8 +205,7 @@ impl Settings {
         if prefix_delegation && !targets.has_ip_targets() && targets.prefixes == 0 {
             return Err(SettingsError::PrefixTargets);
         }
-        let cooldown =
-            r.parsed(&t::IP_COOLDOWN_PERIOD, 30, |s| parse_u32(s, 0, COOLDOWN_MAX_S))?;
+        let cooldown = r.parsed(&t::IP_COOLDOWN_PERIOD, 30, |s| parse_u32(s, 0, COOLDOWN_MAX_S))?;
         let mtu = r.parsed(&t::AWS_VPC_ENI_MTU, MTU_MAX, |s| parse_u32(s, MTU_MIN, MTU_MAX))?;
         let http_timeout = r.parsed(&t::HTTP_TIMEOUT, HTTP_TIMEOUT_MIN_S, |s| {
             parse_u32(s, HTTP_TIMEOUT_MIN_S, COUNT_MAX)
@@ -242,7 +241,9 @@ impl Settings {
             ec2_endpoint: r.optional(&t::AWS_EC2_ENDPOINT, parse::endpoint, "none")?.flatten(),
             http_timeout: Duration::from_secs(http_timeout.into()),
             node_name: non_empty(&r, &t::MY_NODE_NAME),
-            version: non_empty(&r, &t::VPC_CNI_VERSION)
+            version: r
+                .optional(&t::VPC_CNI_VERSION, parse::version, "the daemon's version")?
+                .flatten()
                 .unwrap_or_else(|| crate::VERSION.to_owned()),
         };
         warn_unsupported(&mut r);

@@ -151,6 +151,14 @@ pub(super) fn endpoint(text: &str) -> Result<Option<String>, String> {
     }
 }
 
+/// The version becomes part of an HTTP header.
+pub(super) fn version(text: &str) -> Result<Option<String>, String> {
+    if text.bytes().any(|b| !b.is_ascii_alphanumeric() && !b".-+_".contains(&b)) {
+        return Err("not a version".to_owned());
+    }
+    Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
+}
+
 pub(super) fn bind_address(text: &str) -> Result<BindAddress, String> {
     if let Some(path) = text.strip_prefix("unix:") {
         return self::path(path).map(BindAddress::Unix);

@@ -3,6 +3,8 @@
 /// What becomes of a value that does not parse or lies outside its range.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Invalid {
+    /// There is none: every text counts.
+    Any,
     /// The default is used and a warning is logged.
     Default,
     /// The daemon refuses to start.
@@ -46,7 +48,7 @@ macro_rules! variables {
 
 const BOOL: &str = "`1 t T TRUE true True 0 f F FALSE false False`";
 const CIDRS: &str = "comma-separated IPv4 CIDR blocks";
-const COUNT: &str = "integer, 0 or more";
+const COUNT: &str = "integer, 0 to 100000";
 
 variables! {
     ADDITIONAL_ENI_TAGS, "`{}`", "JSON object of strings, keys up to 128 and values up to 256 characters", Skip,
@@ -69,13 +71,13 @@ variables! {
         "True: somebody else, such as a NAT gateway, translates what leaves the VPC.";
     AWS_VPC_K8S_CNI_LOGLEVEL, "`DEBUG`", "`DEBUG INFO WARN ERROR FATAL`, in any case", Default,
         "Least severe messages that are logged.";
-    AWS_VPC_K8S_CNI_LOG_FILE, "`/host/var/log/aws-routed-eni/ipamd.log`", "`stdout`, `stderr` or a path; empty is the default", Fatal,
+    AWS_VPC_K8S_CNI_LOG_FILE, "`/host/var/log/aws-routed-eni/ipamd.log`", "`stdout`, `stderr` or a path; empty is the default", Any,
         "Where the log goes. If the file cannot be opened the log goes to stderr. The daemon does not rotate it.";
     AWS_VPC_K8S_CNI_RANDOMIZESNAT, "`prng`", "`prng hashrandom none`", Default,
         "Choice of source ports of translated connections: fully random, hash, or the pod's port where possible.";
     AWS_VPC_K8S_CNI_VETHPREFIX, "`eni`", "1 to 4 characters, not `eth`, `vlan` or `lo`", Fatal,
         "First characters of the names of the pods' host interfaces.";
-    CLUSTER_NAME, "none", "text", Fatal,
+    CLUSTER_NAME, "none", "text; empty is unset", Any,
         "Cluster that the ENIs are tagged with.";
     DISABLE_INTROSPECTION, "`false`", BOOL, Default,
         "True: no introspection server.";
@@ -89,21 +91,21 @@ variables! {
         "Pods have IPv6 addresses. Not supported by this version: true stops the daemon.";
     ENABLE_PREFIX_DELEGATION, "`false`", BOOL, Default,
         "ENIs hold /28 prefixes instead of single addresses. Needs a warm or minimum target above 0; on instances without prefixes, single addresses are used with a warning.";
-    HTTP_TIMEOUT, "`10`", "integer, 10 or more", Default,
+    HTTP_TIMEOUT, "`10`", "integer, 10 to 100000", Default,
         "Seconds that one AWS request may take.";
     INTROSPECTION_BIND_ADDRESS, "`127.0.0.1:61679`", "`host:port` or `unix:<path>`", Default,
         "Where introspection and `/healthz` listen.";
-    IP_COOLDOWN_PERIOD, "`30`", COUNT, Fatal,
+    IP_COOLDOWN_PERIOD, "`30`", "integer, 0 to 86400", Fatal,
         "Seconds that a released address rests before another pod can have it.";
-    MAX_ENI, "the instance's limit", "integer, 1 or more", Default,
+    MAX_ENI, "the instance's limit", "integer, 1 to 100000", Default,
         "ENIs that the node may have, if that is less than the instance's limit.";
-    MAX_PODS, "what the instance type's addresses allow; 110 with prefixes", "integer, 1 or more", Default,
+    MAX_PODS, "what the instance type's addresses allow; 110 with prefixes", "integer, 1 to 100000", Default,
         "Pods that the node runs at the most; the pool does not grow past it. Own addition, for nodes without Kubernetes.";
     MINIMUM_IP_TARGET, "unset", COUNT, Default,
         "Addresses that the node has at least, used or not. 0 is unset. Overrides `WARM_ENI_TARGET` and `WARM_PREFIX_TARGET`.";
-    MY_NODE_NAME, "none", "text", Fatal,
+    MY_NODE_NAME, "none", "text; empty is unset", Any,
         "Name of this node, for logs.";
-    VPC_CNI_VERSION, "the daemon's version", "text", Fatal,
+    VPC_CNI_VERSION, "the daemon's version", "letters, digits and `.-+_`; empty is unset", Default,
         "Version in the user agent of AWS requests.";
     WARM_ENI_TARGET, "`1`", COUNT, Default,
         "Spare ENIs to keep, filled completely. Without effect with address targets or prefix delegation.";

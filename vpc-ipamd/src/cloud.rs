@@ -1,0 +1,43 @@
+//! What a cloud backend says of itself beside its answers.
+
+use std::{collections::BTreeMap, time::Duration};
+
+/// Requests of one EC2 action, since the start of the process.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct CallCount {
+    /// Sent.
+    pub requests: u64,
+    /// Failed.
+    pub errors: u64,
+    /// Refused by the service, by its error code.
+    pub errors_by_code: BTreeMap<String, u64>,
+}
+
+/// Calls that ended alike, and the time they took.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CallLatency {
+    /// EC2 action.
+    pub api: String,
+    /// True if they failed.
+    pub failed: bool,
+    /// `200`, the service's error code, or empty if there was no answer.
+    pub status: String,
+    /// How many.
+    pub count: u64,
+    /// How long, all together.
+    pub total: Duration,
+}
+
+/// The state of a cloud backend at one moment.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct CloudReport {
+    /// Counts by EC2 action.
+    pub calls: BTreeMap<String, CallCount>,
+    /// Times by EC2 action and outcome.
+    pub latencies: Vec<CallLatency>,
+    /// What is wrong though calls succeed, as one sentence: for example that instance metadata had
+    /// to stand in for EC2.
+    pub trouble: Option<String>,
+}
+
+pub(crate) type ReportCloud = dyn Fn() -> CloudReport + Send + Sync;

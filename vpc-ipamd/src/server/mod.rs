@@ -1,0 +1,7 @@
+//! What the daemon answers: the plugin over gRPC, people and Prometheus over HTTP.
+
+pub(crate) mod enis;
+pub(crate) mod grpc;
+pub(crate) mod introspect;
+pub(crate) mod listen;
+pub(crate) mod metrics;

@@ -1,0 +1,5 @@
+//! Durable homes of the checkpoint.
+
+mod file;
+
+pub use self::file::FileStore;
