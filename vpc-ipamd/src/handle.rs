@@ -25,9 +25,22 @@ const IDENTITY_WAIT: Duration = Duration::from_secs(45);
 /// A question to the engine, and where its answer goes.
 #[derive(Debug)]
 pub(crate) enum Request {
-    Add { key: SandboxKey, pod: PodRef, reply: AddReply },
-    Del { key: SandboxKey, reply: DelReply },
-    Snapshot { reply: oneshot::Sender<Box<Snapshot>> },
+    Add {
+        key: SandboxKey,
+        pod: PodRef,
+        reply: AddReply,
+    },
+    /// A caller of `Add` has gone before it had its answer.
+    Abandoned {
+        key: SandboxKey,
+    },
+    Del {
+        key: SandboxKey,
+        reply: DelReply,
+    },
+    Snapshot {
+        reply: oneshot::Sender<Box<Snapshot>>,
+    },
 }
 
 pub(crate) type AddReply = oneshot::Sender<Result<Assignment, AssignError>>;
@@ -55,6 +68,21 @@ pub(crate) enum HandleError {
     Pool(#[from] AssignError),
 }
 
+/// Tells the engine if it is dropped while it still has a key.
+struct Interest<'a> {
+    requests: &'a mpsc::Sender<Request>,
+    key: Option<SandboxKey>,
+}
+
+impl Drop for Interest<'_> {
+    fn drop(&mut self) {
+        if let Some(key) = self.key.take() {
+            // If the queue is full the engine finds out when it has the answer.
+            let _ = self.requests.try_send(Request::Abandoned { key });
+        }
+    }
+}
+
 /// The servers' end of the channel. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Handle {
@@ -70,15 +98,17 @@ impl Handle {
         Self { requests, identity }
     }
 
-    /// Gives the sandbox an address. If the future is dropped before the address is ready, the
-    /// address is taken back as soon as it is.
+    /// Gives the sandbox an address. If the future is dropped before that, the request is undone.
     pub(crate) async fn add(
         &self,
         key: SandboxKey,
         pod: PodRef,
     ) -> Result<Assignment, HandleError> {
         let (reply, answer) = oneshot::channel();
-        self.ask(Request::Add { key, pod, reply }, answer).await?.map_err(HandleError::Pool)
+        let mut interest = Interest { requests: &self.requests, key: Some(key.clone()) };
+        let answer = self.ask(Request::Add { key, pod, reply }, answer).await;
+        interest.key = None;
+        answer?.map_err(HandleError::Pool)
     }
 
     pub(crate) async fn del(&self, key: SandboxKey) -> Result<Option<Assignment>, HandleError> {

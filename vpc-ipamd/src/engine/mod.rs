@@ -22,6 +22,7 @@ use vpc_ipam_core::{
     cloud::InstanceFacts,
     config::ConfigError,
     driver::{Driver, Job},
+    id::SandboxKey,
     pool::{Assign, Event, Release},
 };
 
@@ -219,6 +220,11 @@ impl Engine {
         // A caller that has gone meanwhile is found out when its answer is ready, or repeats.
         match request {
             Request::Add { reply, .. } if reply.is_closed() => {}
+            Request::Abandoned { key } => {
+                if self.waiters.is_abandoned(&key) {
+                    self.undo(&key);
+                }
+            }
             Request::Add { key, pod, reply } => match pool.assign(key.clone(), pod, now) {
                 Ok(Assign::Ready(assignment)) => drop(reply.send(Ok(assignment))),
                 Ok(Assign::Pending(op)) => self.waiters.add(op, key, reply),
@@ -274,12 +280,17 @@ impl Engine {
             return false;
         }
         for key in self.waiters.deliver(replies) {
-            tracing::info!(sandbox = %key, "the caller of this ADD has gone; its address is released");
-            self.parts.counters.add(Counter::Undelivered, "");
-            // If it cannot be released now, the runtime's DEL will: it sends one for a failed ADD.
-            let _ = self.parts.driver.pool_mut().release(&key, self.parts.clock.now());
+            self.undo(&key);
         }
         true
+    }
+
+    /// Takes back what an ADD asked for, whose caller has gone: no pod will ever use it.
+    fn undo(&mut self, key: &SandboxKey) {
+        tracing::info!(sandbox = %key, "the caller of this ADD has gone; it is undone");
+        self.parts.counters.add(Counter::Undelivered, "");
+        // If it cannot be released now, the runtime's DEL will: it sends one for a failed ADD.
+        let _ = self.parts.driver.pool_mut().release(key, self.parts.clock.now());
     }
 
     fn degrade(&mut self, reason: &'static str, message: String) {

@@ -29,6 +29,12 @@ impl Waiters {
         self.adds.is_empty() && self.dels.is_empty()
     }
 
+    /// True if an address is on its way to `key`, and all who asked for it have gone.
+    pub(super) fn is_abandoned(&self, key: &SandboxKey) -> bool {
+        let mut waiting = self.adds.values().filter(|(k, _)| k == key).flat_map(|(_, w)| w);
+        waiting.next().is_some_and(AddReply::is_closed) && waiting.all(AddReply::is_closed)
+    }
+
     /// Answers all who wait for one of `replies`, and returns the sandboxes whose address nobody
     /// took. A key is not among them while another caller of the same sandbox has its answer or
     /// still waits: a runtime that repeats an ADD must not lose the address to its first attempt.
@@ -85,7 +91,7 @@ mod tests {
         let assignment = Assignment {
             key: key(id),
             ip: "10.0.0.5".parse().unwrap(),
-            eni: EniId::new("eni-1").unwrap(),
+            eni: EniId::new("eni-1").ok(),
             device: 0,
             card: 0,
             table: 254,
@@ -128,6 +134,21 @@ mod tests {
         waiters.add(OpId(2), key("a"), second);
         drop(gone);
         assert_eq!(waiters.deliver(vec![ready(1, "a")]), []);
+    }
+
+    #[test]
+    fn a_request_is_abandoned_when_the_last_caller_has_gone() {
+        let mut waiters = Waiters::default();
+        assert!(!waiters.is_abandoned(&key("a")), "nobody asked");
+        let (first, gone) = oneshot::channel();
+        let (second, answer) = oneshot::channel();
+        waiters.add(OpId(1), key("a"), first);
+        waiters.add(OpId(1), key("a"), second);
+        drop(gone);
+        assert!(!waiters.is_abandoned(&key("a")));
+        drop(answer);
+        assert!(waiters.is_abandoned(&key("a")));
+        assert!(!waiters.is_abandoned(&key("b")));
     }
 
     #[test]

@@ -53,7 +53,7 @@ impl CniBackend for Grpc {
             tracing::warn!(sandbox = %key, %pod, error = %e, "ADD failed");
             status(e)
         })?;
-        tracing::info!(sandbox = %key, %pod, ip = %assignment.ip, eni = %assignment.eni, "ADD");
+        tracing::info!(sandbox = %key, %pod, ip = %assignment.ip, device = assignment.device, "ADD");
         let excluded: &[_] =
             if self.settings.external_snat { &[] } else { &self.settings.exclude_snat_cidrs };
         Ok(Response::new(AddNetworkReply {
