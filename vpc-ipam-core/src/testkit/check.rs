@@ -7,7 +7,12 @@ use std::{
 
 use thiserror::Error;
 
-use crate::{id::SandboxKey, pool::Pool};
+use super::ec2::World;
+use crate::{
+    addr::Prefix,
+    id::{EniId, InstanceId, SandboxKey},
+    pool::Pool,
+};
 
 /// A broken invariant: what, and the numbers.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
@@ -115,5 +120,26 @@ pub fn limits(pool: &Pool) -> Result<(), Violation> {
         let taken = eni.taken + eni.incoming;
         ensure!(taken <= config.slots, "{} uses {taken} of {} slots", eni.id, config.slots);
     }
+    Ok(())
+}
+
+/// What the pool holds is what EC2 says the instance holds, and no ENI is left unattached. True of a
+/// pool at rest, while nobody else changes the node and no clean-up was made to fail.
+///
+/// # Errors
+///
+/// The first violation found.
+pub fn nothing_leaked(pool: &Pool, world: &World, instance: &InstanceId) -> Result<(), Violation> {
+    let held: BTreeMap<EniId, Vec<Prefix>> = pool
+        .stats()
+        .enis
+        .iter()
+        .map(|eni| (eni.id.clone(), eni.cidrs.iter().map(|cidr| cidr.cidr).collect()))
+        .collect();
+    let owned: BTreeMap<EniId, Vec<Prefix>> =
+        world.enis_of(instance).into_iter().map(|eni| (eni.id.clone(), eni.owned())).collect();
+    ensure!(held == owned, "the pool holds {held:?}, EC2 says {owned:?}");
+    let loose = world.enis().find(|eni| eni.attachment.is_none());
+    ensure!(loose.is_none(), "an ENI was left behind: {loose:?}");
     Ok(())
 }

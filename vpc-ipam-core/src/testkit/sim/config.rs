@@ -1,0 +1,130 @@
+//! What a simulated node is like.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::{
+    addr::{Prefix, PrefixError},
+    config::{AllocationMode, ConfigError, PoolConfig, WarmTargets},
+    driver::Job,
+    testkit::{
+        check::Violation,
+        ec2::{Delays, World, WorldConfig, WorldError, instance_type},
+    },
+};
+
+/// Why a simulation cannot start.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum SimError {
+    /// The pool's settings contradict each other.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The world has no instance.
+    #[error("the world has no instance")]
+    NoInstance,
+    /// A malformed block.
+    #[error(transparent)]
+    Prefix(#[from] PrefixError),
+    /// An instance type that the model does not know.
+    #[error("instance type {0:?} is not in the model's catalog")]
+    UnknownInstanceType(String),
+    /// An invariant was broken at the very start.
+    #[error(transparent)]
+    Violation(#[from] Violation),
+    /// The world cannot be built.
+    #[error(transparent)]
+    World(#[from] WorldError),
+}
+
+/// Shortest and longest time of each kind of call.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Latency {
+    /// Cloud calls.
+    pub cloud: (Duration, Duration),
+    /// Writes of the state file and kernel operations.
+    pub blocking: (Duration, Duration),
+}
+
+impl Default for Latency {
+    /// EC2 calls take tenths of a second, disks milliseconds.
+    fn default() -> Self {
+        let ms = Duration::from_millis;
+        Self { cloud: (ms(100), ms(1500)), blocking: (ms(1), ms(10)) }
+    }
+}
+
+impl Latency {
+    pub(super) fn of(&self, job: &Job) -> (Duration, Duration) {
+        match job {
+            Job::Blocking(_) => self.blocking,
+            Job::Cloud(_) => self.cloud,
+        }
+    }
+}
+
+/// A node of one type in one subnet.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SimConfig {
+    /// Decides latencies, jitter and ids.
+    pub seed: u64,
+    /// For example `m5.large`.
+    pub instance_type: String,
+    /// Block of the subnet, inside `10.0.0.0/16`.
+    pub subnet: Prefix,
+    /// Settings of the pool.
+    pub pool: PoolConfig,
+    /// How long calls take.
+    pub latency: Latency,
+    /// How late instance metadata is.
+    pub delays: Delays,
+}
+
+impl SimConfig {
+    /// Secondary mode with the usual targets in a /20.
+    ///
+    /// # Errors
+    ///
+    /// If the model does not know the instance type.
+    pub fn new(instance_type: &str, seed: u64) -> Result<Self, SimError> {
+        Self::with(instance_type, AllocationMode::Secondary, WarmTargets::default(), seed)
+    }
+
+    /// Any mode and targets.
+    ///
+    /// # Errors
+    ///
+    /// If the model does not know the instance type, or the settings contradict each other.
+    pub fn with(
+        type_name: &str,
+        mode: AllocationMode,
+        targets: WarmTargets,
+        seed: u64,
+    ) -> Result<Self, SimError> {
+        let limits = instance_type(type_name)
+            .ok_or_else(|| SimError::UnknownInstanceType(type_name.to_owned()))?
+            .limits();
+        let mut pool = PoolConfig::new(mode, targets, limits.enis, limits.slots())?;
+        pool.seed = seed;
+        let address_to_imds = Duration::from_secs(4);
+        Ok(Self {
+            seed,
+            instance_type: type_name.to_owned(),
+            subnet: "10.0.0.0/20".parse()?,
+            pool,
+            latency: Latency::default(),
+            delays: Delays { address_to_imds, ..Delays::NONE },
+        })
+    }
+
+    pub(super) fn world(&self) -> Result<World, WorldError> {
+        WorldConfig::new(Prefix::new([10, 0, 0, 0].into(), 16).unwrap_or(self.subnet))
+            .subnet(self.subnet)
+            .instance(0, &self.instance_type)
+            .delays(self.delays)
+            .seed(self.seed)
+            .build()
+    }
+}

@@ -1,0 +1,322 @@
+//! A node in virtual time: the real driver and pool on the fakes, with latency, kubelet and crashes.
+//!
+//! ```
+//! use std::time::Duration;
+//! use vpc_ipam_core::testkit::sim::{Sim, SimConfig};
+//!
+//! let mut sim = Sim::new(&SimConfig::new("m5.large", 7)?)?;
+//! for n in 0..20 {
+//!     sim.add(n)?;
+//! }
+//! sim.run_for(Duration::from_secs(60))?;
+//! assert_eq!(sim.running().len(), 20);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod agenda;
+mod config;
+mod pods;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use self::agenda::{Agenda, Item};
+pub use self::config::{Latency, SimConfig, SimError};
+use super::{
+    FakeDatapath, MemoryStore, ModelCloud,
+    check::{self, Violation},
+    ec2::World,
+    lock,
+};
+use crate::{
+    backoff::Jitter,
+    checkpoint,
+    driver::{Driver, Job},
+    id::{InstanceId, OpId, SandboxKey},
+    pool::{Action, Event, Pool},
+    time::Time,
+};
+
+/// Most steps of one run: a node that needs more is spinning.
+const STEPS_MAX: usize = 1 << 20;
+
+/// One node and the world around it.
+#[derive(Debug)]
+pub struct Sim {
+    config: SimConfig,
+    driver: Driver,
+    world: Arc<Mutex<World>>,
+    cloud: Arc<ModelCloud>,
+    datapath: Arc<FakeDatapath>,
+    store: Arc<MemoryStore>,
+    instance: InstanceId,
+    now: Time,
+    random: Jitter,
+    agenda: Agenda,
+    restarts: u64,
+    actions: Vec<(Time, Action)>,
+    requests: BTreeMap<OpId, pods::Request>,
+    running: BTreeMap<SandboxKey, IpAddr>,
+    /// When each address was last given up by a running pod of this daemon's life.
+    released: BTreeMap<IpAddr, Time>,
+    /// Addresses that somebody else took from the node, so that EC2 need not show them.
+    taken: BTreeSet<IpAddr>,
+    refused: Vec<(SandboxKey, String)>,
+}
+
+impl Sim {
+    /// A fresh node at time zero.
+    ///
+    /// # Errors
+    ///
+    /// If the world cannot be built.
+    pub fn new(config: &SimConfig) -> Result<Self, SimError> {
+        let world = config.world()?;
+        let instance =
+            world.instances().first().map(|i| i.id.clone()).ok_or(SimError::NoInstance)?;
+        let world = Arc::new(Mutex::new(world));
+        let cloud = Arc::new(ModelCloud::new(Arc::clone(&world), instance.clone()));
+        let datapath = Arc::new(FakeDatapath::new());
+        let store = Arc::new(MemoryStore::new());
+        let now = Time::ZERO;
+        let pool = Pool::new(config.pool.clone(), now);
+        let driver = Driver::new(pool, cloud.clone(), datapath.clone(), store.clone());
+        let mut sim = Self {
+            random: Jitter::new(config.seed),
+            config: config.clone(),
+            driver,
+            world,
+            cloud,
+            datapath,
+            store,
+            instance,
+            now,
+            agenda: Agenda::default(),
+            restarts: 0,
+            actions: Vec::new(),
+            requests: BTreeMap::new(),
+            running: BTreeMap::new(),
+            released: BTreeMap::new(),
+            taken: BTreeSet::new(),
+            refused: Vec::new(),
+        };
+        sim.drain()?;
+        Ok(sim)
+    }
+
+    /// Lets time pass. Every step is checked.
+    ///
+    /// # Errors
+    ///
+    /// The first violation.
+    pub fn run_for(&mut self, time: Duration) -> Result<(), Violation> {
+        let end = self.now + time;
+        for _ in 0..STEPS_MAX {
+            let Some(at) = self.next_at().filter(|at| *at <= end) else {
+                self.set_now(end);
+                return Ok(());
+            };
+            self.set_now(at);
+            self.step()?;
+        }
+        Err(Violation(format!("more than {STEPS_MAX} steps before {end}")))
+    }
+
+    /// Lets time pass until the pool has changed nothing in the cloud for ten minutes.
+    ///
+    /// # Errors
+    ///
+    /// If that takes more than `limit`, or the first violation.
+    pub fn quiesce(&mut self, limit: Duration) -> Result<(), Violation> {
+        const QUIET: Duration = Duration::from_secs(600);
+        let end = self.now + limit;
+        while self.now < end {
+            let before = self.mutations();
+            self.run_for(QUIET)?;
+            if self.mutations() == before {
+                return check::nothing_leaked(self.driver.pool(), &self.world(), &self.instance);
+            }
+        }
+        Err(Violation(format!("the pool still changes the cloud after {limit:?}")))
+    }
+
+    fn mutations(&self) -> usize {
+        let mutates = |action: &Action| {
+            matches!(
+                action,
+                Action::AssignAddresses { .. }
+                    | Action::CreateEni { .. }
+                    | Action::DeleteEni { .. }
+                    | Action::UnassignAddresses { .. }
+            )
+        };
+        self.actions.iter().filter(|(_, action)| mutates(action)).count()
+    }
+
+    fn next_at(&self) -> Option<Time> {
+        // A timeout that is already over is due now, not in the past.
+        let timeout = self.driver.poll_timeout().map(|at| at.max(self.now));
+        crate::plan::earlier(self.agenda.next_at(), timeout)
+    }
+
+    fn set_now(&mut self, now: Time) {
+        self.now = now;
+        self.cloud.set_now(now);
+    }
+
+    fn step(&mut self) -> Result<(), Violation> {
+        match self.agenda.pop(self.now) {
+            Some(Item::Start { job, finish }) => {
+                let event = run(job)?;
+                self.agenda.push(finish, Item::Deliver(event));
+            }
+            Some(Item::Deliver(event)) => self.driver.handle(event, self.now),
+            None => {
+                let due = self.driver.poll_timeout();
+                self.driver.handle(Event::Timeout, self.now);
+                let next = self.driver.poll_timeout();
+                let stuck = due == next && next.is_some_and(|at| at <= self.now);
+                if stuck {
+                    return Err(Violation(format!("the timeout at {} changes nothing", self.now)));
+                }
+            }
+        }
+        self.drain()
+    }
+
+    /// Starts jobs, delivers answers, checks everything.
+    fn drain(&mut self) -> Result<(), Violation> {
+        self.deliver_replies()?;
+        while let Some((action, job)) = self.driver.next_job(self.now) {
+            let latency = self.config.latency.of(&job);
+            let finish = self.now + latency.0 + self.random.up_to(latency.1 - latency.0);
+            // The effect may come early or late in the call.
+            let start = self.now + self.random.up_to(finish.since(self.now));
+            self.actions.push((self.now, action));
+            self.agenda.push(start, Item::Start { job, finish });
+        }
+        self.check()
+    }
+
+    /// All invariants.
+    ///
+    /// # Errors
+    ///
+    /// The first violation.
+    pub fn check(&self) -> Result<(), Violation> {
+        check::pool(self.driver.pool())?;
+        self.check_pods()
+    }
+
+    /// Kills the daemon and starts another one from what is stored. Calls under way may or may not
+    /// take effect; nobody hears of it. The runtime then deletes the pods whose ADD was not answered
+    /// and repeats its DELs.
+    ///
+    /// # Errors
+    ///
+    /// The first violation, an unreadable state file included.
+    pub fn crash(&mut self) -> Result<(), Violation> {
+        for item in self.agenda.take() {
+            if let Item::Start { job, .. } = item
+                && self.random.up_to(Duration::from_millis(1)).is_zero()
+            {
+                run(job)?;
+            }
+        }
+        self.restarts += 1;
+        let content = self.store.content();
+        let leases =
+            content.as_deref().map_or(Ok(checkpoint::Checkpoint::default()), |content| {
+                checkpoint::decode(content).map_err(|e| Violation(e.to_string()))
+            })?;
+        let mut config = self.config.pool.clone();
+        config.seed = config.seed.wrapping_add(self.restarts);
+        let pool = Pool::restore(config, &leases, self.now);
+        self.driver =
+            Driver::new(pool, self.cloud.clone(), self.datapath.clone(), self.store.clone());
+        // The cooldown is not stored.
+        self.released.clear();
+        self.drain()?;
+        let unanswered = std::mem::take(&mut self.requests);
+        for request in unanswered.into_values() {
+            self.request_release(&request.key)?;
+        }
+        Ok(())
+    }
+
+    /// Feeds an event that answers no action, such as [`Event::Draining`].
+    ///
+    /// # Errors
+    ///
+    /// The first violation.
+    pub fn inject(&mut self, event: Event) -> Result<(), Violation> {
+        if let Event::Reconfigured(config) = &event {
+            self.config.pool = (**config).clone();
+        }
+        self.driver.handle(event, self.now);
+        self.drain()
+    }
+
+    /// The present.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// The pool.
+    pub fn pool(&self) -> &Pool {
+        self.driver.pool()
+    }
+
+    /// The model of EC2.
+    pub fn world(&self) -> MutexGuard<'_, World> {
+        lock(&self.world)
+    }
+
+    /// The cloud port.
+    pub fn cloud(&self) -> &ModelCloud {
+        &self.cloud
+    }
+
+    /// The kernel.
+    pub fn datapath(&self) -> &FakeDatapath {
+        &self.datapath
+    }
+
+    /// The state file.
+    pub fn store(&self) -> &MemoryStore {
+        &self.store
+    }
+
+    /// The node.
+    pub fn instance(&self) -> &InstanceId {
+        &self.instance
+    }
+
+    /// All actions so far, with the time at which each was issued.
+    pub fn actions(&self) -> &[(Time, Action)] {
+        &self.actions
+    }
+}
+
+/// The futures of the model are ready at once: latency is in the agenda, not in them.
+fn run(job: Job) -> Result<Event, Violation> {
+    match job {
+        Job::Blocking(call) => Ok(call()),
+        Job::Cloud(mut future) => {
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            match future.as_mut().poll(&mut context) {
+                std::task::Poll::Ready(event) => Ok(event),
+                std::task::Poll::Pending => {
+                    Err(Violation("a call of the model was not ready at once".to_owned()))
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,170 @@
+//! The runtime's side: pods come and go, and what they may rely on is checked.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use super::Sim;
+use crate::{
+    id::{EniId, PodRef, SandboxKey},
+    pool::{Assign, AssignError, Assignment, Release},
+    testkit::check::Violation,
+    time::Time,
+};
+
+#[derive(Clone, Debug)]
+pub(super) struct Request {
+    pub(super) key: SandboxKey,
+    adds: bool,
+}
+
+/// The sandbox of that number.
+fn sandbox(number: u32) -> Result<(SandboxKey, PodRef), Violation> {
+    let key = SandboxKey::new("aws-cni", &format!("sandbox-{number}"), "eth0")
+        .map_err(|e| Violation(e.to_string()))?;
+    Ok((key, PodRef { namespace: "sim".to_owned(), name: format!("pod-{number}") }))
+}
+
+impl Sim {
+    /// A pod comes, or repeats its request.
+    ///
+    /// # Errors
+    ///
+    /// The first violation.
+    pub fn add(&mut self, number: u32) -> Result<(), Violation> {
+        let (key, pod) = sandbox(number)?;
+        match self.driver.pool_mut().assign(key.clone(), pod, self.now) {
+            Ok(Assign::Ready(assignment)) => {
+                let known = self.running.get(&key).copied();
+                // A daemon that was killed may have given it to a sandbox that nobody waits for.
+                if known.is_some_and(|ip| ip != assignment.ip) {
+                    return Err(Violation(format!("{key} had {known:?}, now {assignment:?}")));
+                }
+                self.running.insert(key, assignment.ip);
+            }
+            Ok(Assign::Pending(op)) => {
+                self.requests.insert(op, Request { key, adds: true });
+            }
+            Err(error) => self.refused.push((key, error.to_string())),
+        }
+        self.drain()
+    }
+
+    /// A pod goes.
+    ///
+    /// # Errors
+    ///
+    /// The first violation.
+    pub fn release(&mut self, number: u32) -> Result<(), Violation> {
+        let (key, _) = sandbox(number)?;
+        self.request_release(&key)
+    }
+
+    pub(super) fn request_release(&mut self, key: &SandboxKey) -> Result<(), Violation> {
+        // From here on nobody uses the address, whatever becomes of the request.
+        let ip = self.running.remove(key);
+        match self.driver.pool_mut().release(key, self.now) {
+            Ok(Release::Absent) => {
+                if let Some(ip) = ip {
+                    return Err(Violation(format!("{key} had {ip}, but the pool knows nothing")));
+                }
+            }
+            Ok(Release::Pending(op)) => {
+                self.requests.insert(op, Request { key: key.clone(), adds: false });
+            }
+            Err(error) => return Err(Violation(format!("a release was refused: {error}"))),
+        }
+        self.drain()
+    }
+
+    /// Somebody else takes an address or prefix from the node.
+    pub fn note_taken(&mut self, ips: impl IntoIterator<Item = IpAddr>) {
+        self.taken.extend(ips);
+    }
+
+    /// Pods that have an address.
+    pub fn running(&self) -> &BTreeMap<SandboxKey, IpAddr> {
+        &self.running
+    }
+
+    /// ADDs that failed, with the reason, oldest first.
+    pub fn refused(&self) -> &[(SandboxKey, String)] {
+        &self.refused
+    }
+
+    /// Requests without an answer.
+    pub fn unanswered(&self) -> usize {
+        self.requests.len()
+    }
+
+    pub(super) fn deliver_replies(&mut self) -> Result<(), Violation> {
+        while let Some(reply) = self.driver.pool_mut().poll_reply() {
+            let Some(request) = self.requests.remove(&reply.op) else {
+                return Err(Violation(format!("{} answers no request", reply.op)));
+            };
+            match (request.adds, reply.result) {
+                (true, Ok(assignment)) => self.pod_started(&request.key, &assignment)?,
+                (true, Err(error)) => self.refused.push((request.key, error.to_string())),
+                (false, Ok(assignment)) => {
+                    self.released.insert(assignment.ip, self.now);
+                }
+                // The runtime repeats a failed DEL.
+                (false, Err(AssignError::NotDurable(_))) => self.request_release(&request.key)?,
+                (false, Err(error)) => {
+                    return Err(Violation(format!("a DEL was answered with: {error}")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn pod_started(&mut self, key: &SandboxKey, got: &Assignment) -> Result<(), Violation> {
+        let ip = got.ip;
+        if got.key != *key {
+            return Err(Violation(format!("{key} got the answer of {}", got.key)));
+        }
+        if let Some((other, _)) = self.running.iter().find(|(k, held)| **held == ip && *k != key) {
+            return Err(Violation(format!("{ip} of {other} was given to {key} too")));
+        }
+        let rested = |released: &Time| self.now.since(*released) > self.config.pool.cooldown;
+        if self.released.get(&ip).is_some_and(|released| !rested(released)) {
+            return Err(Violation(format!("{ip} was given again before its rest was over")));
+        }
+        let routed = self.datapath.eni_of(ip);
+        if routed.is_none() || routed != got.eni {
+            return Err(Violation(format!("{ip} of {:?} leaves the host by {routed:?}", got.eni)));
+        }
+        if !self.taken.contains(&ip) && self.owner_of(ip) != got.eni {
+            return Err(Violation(format!("{ip} was given out, but is not on {:?}", got.eni)));
+        }
+        self.running.insert(key.clone(), ip);
+        Ok(())
+    }
+
+    /// The ENI of this node that holds `ip` in EC2.
+    fn owner_of(&self, ip: IpAddr) -> Option<EniId> {
+        let world = self.world();
+        let enis = world.enis_of(&self.instance);
+        let owner = enis.into_iter().find(|eni| eni.owned().iter().any(|cidr| cidr.contains(ip)));
+        owner.map(|eni| eni.id.clone())
+    }
+
+    /// No address of a running pod is ever given back to EC2, and the state file has it.
+    pub(super) fn check_pods(&self) -> Result<(), Violation> {
+        let owned: Vec<_> = {
+            let world = self.world();
+            world.enis_of(&self.instance).into_iter().flat_map(|eni| eni.owned()).collect()
+        };
+        for (key, ip) in &self.running {
+            if !self.taken.contains(ip) && !owned.iter().any(|cidr| cidr.contains(*ip)) {
+                return Err(Violation(format!("{ip} of {key} was given back to EC2")));
+            }
+        }
+        let leases = self.driver.pool().checkpoint().leases;
+        let held: BTreeMap<_, _> = leases.iter().map(|lease| (&lease.key, lease.ip)).collect();
+        for (key, ip) in &self.running {
+            if held.get(key) != Some(ip) {
+                return Err(Violation(format!("{key} runs with {ip}, but holds {held:?}")));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,111 @@
+//! A state file in memory.
+
+use std::sync::Mutex;
+
+use super::lock;
+use crate::store::{Store, StoreError};
+
+const PATH: &str = "memory";
+
+/// Keeps what was saved last, and fails on demand.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    content: Option<Vec<u8>>,
+    aside: Vec<Vec<u8>>,
+    saves: u64,
+    failures: u32,
+    failures_keep_content: bool,
+}
+
+impl MemoryStore {
+    /// A fresh node's store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A store in which an earlier run left `content`.
+    pub fn with_content(content: Vec<u8>) -> Self {
+        let store = Self::default();
+        lock(&store.state).content = Some(content);
+        store
+    }
+
+    /// Lets the next `times` saves fail. With `keeps_content`, the new content is there all the
+    /// same: a write whose last step failed.
+    pub fn fail_saves(&self, times: u32, keeps_content: bool) {
+        let mut state = lock(&self.state);
+        state.failures = times;
+        state.failures_keep_content = keeps_content;
+    }
+
+    /// What a restart would find.
+    pub fn content(&self) -> Option<Vec<u8>> {
+        lock(&self.state).content.clone()
+    }
+
+    /// What was set aside, oldest first.
+    pub fn aside(&self) -> Vec<Vec<u8>> {
+        lock(&self.state).aside.clone()
+    }
+
+    /// Saves so far, failed ones included.
+    pub fn saves(&self) -> u64 {
+        lock(&self.state).saves
+    }
+}
+
+impl Store for MemoryStore {
+    fn load(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.content())
+    }
+
+    fn save(&self, content: &[u8]) -> Result<(), StoreError> {
+        let mut state = lock(&self.state);
+        state.saves += 1;
+        let fails = state.failures > 0;
+        state.failures = state.failures.saturating_sub(1);
+        if !fails || state.failures_keep_content {
+            state.content = Some(content.to_vec());
+        }
+        if fails {
+            Err(StoreError::new(PATH, "the failure that the test asked for"))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn set_aside(&self) -> Result<String, StoreError> {
+        let mut state = lock(&self.state);
+        let content =
+            state.content.take().ok_or_else(|| StoreError::new(PATH, "there is nothing stored"))?;
+        state.aside.push(content);
+        Ok(format!("{PATH}.aside-{}", state.aside.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_save_leaves_the_old_content_or_the_new_one_as_told() {
+        let store = MemoryStore::new();
+        assert_eq!(store.load().unwrap(), None);
+        store.save(b"1").unwrap();
+        store.fail_saves(1, false);
+        store.save(b"2").unwrap_err();
+        assert_eq!(store.content().as_deref(), Some(&b"1"[..]));
+        store.fail_saves(1, true);
+        store.save(b"3").unwrap_err();
+        assert_eq!(store.content().as_deref(), Some(&b"3"[..]));
+        store.save(b"4").unwrap();
+        assert_eq!(store.set_aside().unwrap(), "memory.aside-1");
+        assert_eq!((store.content(), store.aside()), (None, vec![b"4".to_vec()]));
+        assert_eq!(store.saves(), 4);
+    }
+}
