@@ -1,6 +1,6 @@
 //! The daemon at one moment: what introspection, health and metrics show.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use vpc_ipam_core::{cloud::InstanceFacts, config::PoolConfig, stats::Stats};
 
@@ -11,6 +11,12 @@ pub(crate) struct Degraded {
     pub reason: &'static str,
     /// One sentence with the cause and, where there is one, the remedy.
     pub message: String,
+}
+
+impl fmt::Display for Degraded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.reason, self.message)
+    }
 }
 
 /// The daemon at one moment.

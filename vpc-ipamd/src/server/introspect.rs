@@ -96,25 +96,23 @@ async fn network_settings(State(app): State<App>) -> Response {
 async fn healthz(State(app): State<App>) -> Response {
     with_snapshot(&app, |snapshot| {
         let code = if snapshot.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        json_body(code, &health(snapshot))
+        let degraded: Vec<_> = snapshot.degraded.iter().map(ToString::to_string).collect();
+        json_body(code, &json!({ "ready": snapshot.ready, "degraded": degraded }))
     })
     .await
-}
-
-fn health(snapshot: &Snapshot) -> Value {
-    let degraded: Vec<_> = snapshot
-        .degraded
-        .iter()
-        .map(|d| json!({ "reason": d.reason, "message": d.message }))
-        .collect();
-    json!({ "ready": snapshot.ready, "degraded": degraded })
 }
 
 async fn status(State(app): State<App>) -> Response {
     with_snapshot(&app, |snapshot| {
         let stats = &snapshot.stats;
-        let mut page = health(snapshot);
-        let more = json!({
+        let degraded: Vec<_> = snapshot
+            .degraded
+            .iter()
+            .map(|d| json!({ "reason": d.reason, "message": d.message }))
+            .collect();
+        let page = json!({
+            "ready": snapshot.ready,
+            "degraded": degraded,
             "version": crate::VERSION,
             "node": app.settings.node_name,
             "instance": snapshot.facts.as_ref().map(|f| &f.instance),
@@ -134,9 +132,6 @@ async fn status(State(app): State<App>) -> Response {
             "waiting": stats.waiting,
             "inFlight": stats.in_flight,
         });
-        if let (Value::Object(page), Value::Object(more)) = (&mut page, more) {
-            page.extend(more);
-        }
         json_body(StatusCode::OK, &page)
     })
     .await

@@ -264,7 +264,7 @@ impl Page<'_> {
         let buckets: Vec<(f64, u64)> = BUCKETS
             .iter()
             .copied()
-            .chain([f64::MAX])
+            .chain([f64::INFINITY])
             .map(|bound| (bound, u64::from(seconds <= bound && std::mem::take(&mut open))))
             .collect();
         metric.encode_family(&labels)?.encode_histogram::<NoLabelSet>(seconds, 1, &buckets, None)

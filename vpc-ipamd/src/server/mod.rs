@@ -5,3 +5,5 @@ pub(crate) mod grpc;
 pub(crate) mod introspect;
 pub(crate) mod listen;
 pub(crate) mod metrics;
+#[cfg(test)]
+mod tests;
