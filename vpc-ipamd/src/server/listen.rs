@@ -12,9 +12,15 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
+use axum::{
+    Router,
+    http::{HeaderValue, header::CONNECTION},
+    middleware::map_response,
+    response::Response,
+};
 use tokio::time::sleep;
 
+use super::bounded::Bounded;
 use crate::settings::BindAddress;
 
 /// Port of the metrics server, on all interfaces.
@@ -71,6 +77,10 @@ pub fn unix(path: &Path) -> io::Result<UnixListener> {
 
 /// Serves `router` at `endpoint` until the future is dropped.
 pub(crate) async fn serve(what: &'static str, endpoint: Endpoint, router: Router) {
+    let router = router.layer(map_response(async |mut response: Response| {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        response
+    }));
     let mut pause = RETRY_MIN;
     let mut endpoint = Some(endpoint);
     loop {
@@ -88,8 +98,8 @@ pub(crate) async fn serve(what: &'static str, endpoint: Endpoint, router: Router
             None => return,
         };
         let served = match bound {
-            Ok(Bound::Tcp(listener)) => axum::serve(listener, router.clone()).await,
-            Ok(Bound::Unix(listener)) => axum::serve(listener, router.clone()).await,
+            Ok(Bound::Tcp(listener)) => axum::serve(Bounded::new(listener), router.clone()).await,
+            Ok(Bound::Unix(listener)) => axum::serve(Bounded::new(listener), router.clone()).await,
             Err(e) => Err(e),
         };
         if let Err(error) = served {

@@ -1,5 +1,6 @@
 //! What the daemon answers: the plugin over gRPC, people and Prometheus over HTTP.
 
+mod bounded;
 pub(crate) mod enis;
 pub(crate) mod grpc;
 pub(crate) mod introspect;
