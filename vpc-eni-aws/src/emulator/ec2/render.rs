@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use vpc_ipam_core::testkit::ec2::{
-    Attachment, DescribedInstance, DescribedSubnet, Eni, InstanceType, World,
+    Attachment, DescribedInstance, Eni, InstanceType, Subnet, World,
 };
 
 use crate::emulator::{rfc3339, xml::Xml};
@@ -116,7 +116,7 @@ pub(super) fn instance_type(x: &mut Xml, found: &InstanceType) {
 }
 
 /// A subnet as `DescribeSubnets` shows it.
-pub(super) fn subnet(x: &mut Xml, account: &str, subnet: &DescribedSubnet) {
+pub(super) fn subnet(x: &mut Xml, account: &str, subnet: &Subnet) {
     x.text("subnetId", &subnet.id);
     x.text("state", "available");
     x.text("ownerId", account);

@@ -55,9 +55,6 @@ pub struct DescribedInstance {
     pub enis: Vec<Eni>,
 }
 
-/// A subnet as `DescribeSubnets` shows it.
-pub type DescribedSubnet = Subnet;
-
 /// One tag of one resource.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -172,7 +169,7 @@ impl World {
         ids: &[SubnetId],
         filters: &[Filter],
         now: Time,
-    ) -> Result<Vec<DescribedSubnet>, Ec2Error> {
+    ) -> Result<Vec<Subnet>, Ec2Error> {
         self.before_call(Ec2Action::DescribeSubnets, now)?;
         if let Some(id) = ids.iter().find(|id| self.subnet(id).is_none()) {
             return Err(Ec2Error::subnet_not_found(id));

@@ -36,7 +36,7 @@ pub use change::{AttachedEni, WorldChange};
 pub use config::WorldConfig;
 pub use delays::Delays;
 pub use describe_calls::{
-    DescribedInstance, DescribedSubnet, DescribedTag, INTERFACES_PAGE_MAX, INTERFACES_PAGE_MIN,
+    DescribedInstance, DescribedTag, INTERFACES_PAGE_MAX, INTERFACES_PAGE_MIN,
 };
 pub use eni::{Attachment, AttachmentStatus, ConnectionTracking, Eni, EniStatus, InterfaceType};
 pub use error::{Ec2Error, WorldError, code};

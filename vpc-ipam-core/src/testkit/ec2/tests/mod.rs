@@ -2,7 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod addresses;
+mod changes;
+mod describe;
 mod enis;
+mod invariants;
+mod metadata;
+mod setup;
 
 use super::*;
 use crate::{
@@ -60,4 +66,23 @@ pub(super) fn refused<T: std::fmt::Debug>(result: Result<T, Ec2Error>, code: &st
         Err(e) if e.code == code => e.message,
         other => panic!("expected {code}, got {other:?}"),
     }
+}
+
+pub(super) fn detach(world: &mut World, attachment: &str) -> Result<(), Ec2Error> {
+    let request = DetachNetworkInterface { attachment: attachment.to_owned(), force: false };
+    world.detach_network_interface(&request, world.now())
+}
+
+pub(super) fn unassign(
+    world: &mut World,
+    eni: &EniId,
+    addresses: &[std::net::Ipv4Addr],
+    prefixes: &[crate::addr::Prefix],
+) -> Result<(), Ec2Error> {
+    let request = UnassignPrivateIpAddresses {
+        eni: eni.clone(),
+        addresses: addresses.to_vec(),
+        prefixes: prefixes.to_vec(),
+    };
+    world.unassign_private_ip_addresses(&request, world.now())
 }
