@@ -1,0 +1,8 @@
+//! The daemon in this process, on fakes of cloud, kernel and store, over real sockets.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod node;
+mod pages;
+mod requests;
+mod trouble;
