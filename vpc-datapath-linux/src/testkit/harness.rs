@@ -29,7 +29,8 @@ use std::{
     fs::OpenOptions,
     io::{self, PipeReader, Read, Write},
     process::{Child, Command, ExitCode, ExitStatus, Stdio},
-    thread,
+    sync::mpsc,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -55,8 +56,14 @@ const TIMEOUT: Duration = Duration::from_secs(120);
 /// How often a running case is looked at. Far below what a case takes to start.
 const POLL: Duration = Duration::from_millis(5);
 
-/// Output kept per case: enough to explain a failure, too little to fill memory.
-const OUTPUT_MAX: u64 = 1 << 20;
+/// Output shown per case: enough to explain a failure.
+const OUTPUT_MAX: usize = 1 << 20;
+
+/// Bytes read at once: what a pipe holds.
+const CHUNK: usize = 1 << 16;
+
+/// How long output is awaited after a case has ended. All its processes are dead by then.
+const DRAIN: Duration = Duration::from_secs(2);
 
 /// How a case ended.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -182,9 +189,13 @@ fn run_case(case: Case, capture: bool) -> Result<(), Failed> {
     let mut child = command.spawn()?;
     // It holds the write end; the reader would wait for itself.
     drop(command);
-    let collector = thread::spawn(move || collect(reader, capture));
+    let (sender, receiver) = mpsc::channel();
+    let collector = thread::spawn(move || collect(reader, &sender));
     let status = wait(&mut child, case.timeout)?;
-    let output = collector.join().map_err(|_| "the output could not be read")?;
+    let output = drain(&receiver, &collector);
+    if !capture {
+        print!("{output}");
+    }
     let Some(status) = status else {
         return Err(format!("killed after {:?}\n{output}", case.timeout).into());
     };
@@ -199,8 +210,7 @@ fn run_case(case: Case, capture: bool) -> Result<(), Failed> {
     }
 }
 
-/// Waits for the end of a case; `None` if it had to be killed. The whole PID namespace dies with
-/// the outer process, so nothing is left that could hold the pipe.
+/// Waits for the end of a case; `None` if it had to be killed, which ends its PID namespace too.
 fn wait(child: &mut Child, timeout: Duration) -> io::Result<Option<ExitStatus>> {
     let deadline = Instant::now() + timeout;
     loop {
@@ -216,18 +226,31 @@ fn wait(child: &mut Child, timeout: Duration) -> io::Result<Option<ExitStatus>> 
     }
 }
 
-/// Reads to the end, so that a talkative case never blocks, and keeps the beginning.
-fn collect(mut reader: PipeReader, capture: bool) -> String {
-    let mut kept = Vec::new();
-    let read = reader.by_ref().take(OUTPUT_MAX).read_to_end(&mut kept);
-    if read.and_then(|_| io::copy(&mut reader, &mut io::sink())).is_ok_and(|n| n > 0) {
+/// Reads to the end, so that a talkative case never blocks.
+fn collect(mut reader: PipeReader, sender: &mpsc::Sender<Vec<u8>>) {
+    let mut chunk = vec![0; CHUNK];
+    let mut sent = 0;
+    while let Ok(n @ 1..) = reader.read(&mut chunk) {
+        if sent <= OUTPUT_MAX {
+            sent += n;
+            let _ = sender.send(chunk.get(..n).unwrap_or_default().to_vec());
+        }
+    }
+}
+
+/// What the case wrote. A process that it left behind could hold the pipe open for ever, so the
+/// wait for the end is bounded.
+fn drain(receiver: &mpsc::Receiver<Vec<u8>>, collector: &JoinHandle<()>) -> String {
+    let deadline = Instant::now() + DRAIN;
+    while !collector.is_finished() && Instant::now() < deadline {
+        thread::sleep(POLL);
+    }
+    let mut kept: Vec<u8> = receiver.try_iter().flatten().collect();
+    if kept.len() > OUTPUT_MAX {
+        kept.truncate(OUTPUT_MAX);
         kept.extend_from_slice(b"\n[cut]\n");
     }
-    let text = String::from_utf8_lossy(&kept).into_owned();
-    if !capture {
-        print!("{text}");
-    }
-    text
+    String::from_utf8_lossy(&kept).into_owned()
 }
 
 fn note_skip(case: &str, reason: &str) -> io::Result<()> {
