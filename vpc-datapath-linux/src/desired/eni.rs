@@ -1,0 +1,216 @@
+//! What an ENI should look like on the host.
+
+use std::net::IpAddr;
+
+use vpc_ipam_core::{
+    addr::Prefix,
+    datapath::{DatapathError, DatapathErrorKind, EniSpec, MAIN_TABLE},
+};
+
+use super::{
+    Observed, Step, find_link,
+    node::link_steps,
+    ruleset::{eni_removal, eni_transaction},
+};
+use crate::{
+    layout::{
+        ENI_MARK_MASK, ENI_NUMBER_MAX, ENI_NUMBER_OTHER_CARDS, PRIORITY_ENI, PRIORITY_ENI_ADDRESS,
+        PROTOCOL,
+    },
+    netlink::{Address, Link, Route, RouteScope, Rule},
+};
+
+/// What is missing for an ENI.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct EniPlan {
+    /// The ENI's number, 0 for the primary.
+    pub number: u32,
+    /// What is missing, in order.
+    pub steps: Vec<Step>,
+}
+
+/// Words that name an ENI in errors.
+pub(crate) fn object(eni: &EniSpec) -> String {
+    format!("{} ({})", eni.id, eni.mac)
+}
+
+/// Number of a secondary ENI: its device index on card 0; on other cards the one that its rule has
+/// already, or the lowest that is free.
+///
+/// # Errors
+///
+/// If no number is left.
+pub fn eni_number(eni: &EniSpec, rules: &[Rule]) -> Result<u32, DatapathError> {
+    let number = if eni.card == 0 {
+        (1..=ENI_NUMBER_MAX).contains(&eni.device).then_some(eni.device)
+    } else {
+        let taken: Vec<_> = rules.iter().filter_map(number_of).collect();
+        let own = taken.iter().find(|(_, table)| *table == eni.table).map(|(n, _)| *n);
+        let is_free = |n: &u32| !taken.iter().any(|(t, _)| t == n);
+        own.or_else(|| (ENI_NUMBER_OTHER_CARDS..=ENI_NUMBER_MAX).find(is_free))
+    };
+    number.ok_or_else(|| {
+        let message = format!(
+            "no ENI number between 1 and {ENI_NUMBER_MAX} is free for card {} device {}",
+            eni.card, eni.device
+        );
+        DatapathError::new(DatapathErrorKind::NotSupported, object(eni), message)
+    })
+}
+
+/// Number and table of an ENI's mark rule.
+fn number_of(rule: &Rule) -> Option<(u32, u32)> {
+    let (mark, mask) = rule.fwmark?;
+    let ours = mask == ENI_MARK_MASK
+        && (1..=ENI_NUMBER_MAX).contains(&mark)
+        && rule.priority == PRIORITY_ENI + mark;
+    ours.then_some((mark, rule.table))
+}
+
+/// What is missing for `eni`; `mtu` is that of all ENIs in bytes, if known.
+///
+/// # Errors
+///
+/// If its link is not there yet, or `eni` contradicts itself.
+pub fn plan_eni(
+    eni: &EniSpec,
+    mtu: Option<u32>,
+    observed: &Observed,
+) -> Result<EniPlan, DatapathError> {
+    let link = find_link(&observed.links, eni.mac, &object(eni))?;
+    let mut steps: Vec<_> = link_steps(link, mtu).collect();
+    if eni.primary {
+        return Ok(EniPlan { number: 0, steps });
+    }
+    let gateway = check(eni)?;
+    let number = eni_number(eni, &observed.rules)?;
+    address_steps(eni, link, observed, &mut steps);
+    route_steps(eni, link, gateway, observed, &mut steps);
+    rule_steps(eni, number, observed, &mut steps);
+    let transaction = eni_transaction(number, &eni.sources, &observed.table);
+    if !transaction.is_empty() {
+        steps.push(Step::Nft(transaction));
+    }
+    Ok(EniPlan { number, steps })
+}
+
+/// The gateway: the subnet's first address.
+fn check(eni: &EniSpec) -> Result<IpAddr, DatapathError> {
+    let wrong = |kind, message: &str| Err(DatapathError::new(kind, object(eni), message));
+    if !eni.primary_ip.is_ipv4() || !eni.subnet_cidr.is_v4() {
+        return wrong(DatapathErrorKind::NotSupported, "IPv6 ENIs are not supported yet");
+    }
+    if eni.table == MAIN_TABLE {
+        let message = "a secondary ENI cannot use the main table; its routes belong to the node";
+        return wrong(DatapathErrorKind::Other, message);
+    }
+    match eni.subnet_cidr.nth(1) {
+        Some(gateway) => Ok(gateway),
+        None => wrong(DatapathErrorKind::Other, "its subnet has no room for a gateway"),
+    }
+}
+
+fn address_steps(eni: &EniSpec, link: &Link, observed: &Observed, steps: &mut Vec<Step>) {
+    // Without the prefix route there is no moment in which the main table sends the subnet's packets
+    // out of this ENI.
+    let wanted = Address::new(link.index, eni.primary_ip, eni.subnet_cidr.len());
+    let wanted = wanted.without_prefix_route();
+    let (same, foreign): (Vec<_>, Vec<_>) = observed
+        .addresses
+        .iter()
+        .filter(|a| a.dev == link.index && a.global)
+        .partition(|a| (a.ip, a.len) == (wanted.ip, wanted.len));
+    steps.extend(foreign.iter().map(|a| Step::DeleteAddress((*a).clone())));
+    // Removing the first address of a subnet takes its other ones along.
+    if same.is_empty() || !foreign.is_empty() {
+        steps.push(Step::AddAddress(wanted));
+    }
+}
+
+fn route_steps(
+    eni: &EniSpec,
+    link: &Link,
+    gateway: IpAddr,
+    observed: &Observed,
+    steps: &mut Vec<Step>,
+) {
+    let route = |dst: Prefix| Route::to(dst).dev(link.index).table(eni.table).protocol(PROTOCOL);
+    let default = Route { dst: Route::default_route(true).dst, ..route(Prefix::host(gateway)) };
+    let wanted = [route(Prefix::host(gateway)).on_link(), default.via(gateway)];
+    let leads_there = |have: &Route, want: &Route| {
+        (have.dst, have.table, have.dev, have.gateway, have.scope)
+            == (want.dst, want.table, want.dev, want.gateway, want.scope)
+    };
+    for want in &wanted {
+        if !observed.routes.iter().any(|have| leads_there(have, want)) {
+            steps.push(Step::ReplaceRoute(want.clone()));
+        }
+    }
+    // Whatever else is in the table, such as a default route by another name, stays: it may be an
+    // operator's. The connected route in main is the kernel's or a DHCP client's.
+    let connected = |r: &&Route| {
+        r.table == MAIN_TABLE
+            && r.dev == Some(link.index)
+            && r.dst == eni.subnet_cidr
+            && r.scope == RouteScope::Link
+    };
+    steps.extend(observed.routes.iter().filter(connected).cloned().map(Step::DeleteRoute));
+}
+
+fn rule_steps(eni: &EniSpec, number: u32, observed: &Observed, steps: &mut Vec<Step>) {
+    let own = Prefix::host(eni.primary_ip);
+    let wanted = [
+        Rule::lookup(PRIORITY_ENI_ADDRESS, eni.table).from(own).protocol(PROTOCOL),
+        Rule::lookup(PRIORITY_ENI + number, eni.table)
+            .fwmark(number, ENI_MARK_MASK)
+            .protocol(PROTOCOL),
+    ];
+    let is_wanted = |rule: &Rule| wanted.iter().any(|w| w.is_same(rule));
+    for rule in &wanted {
+        if !observed.rules.iter().any(|r| r.is_same(rule)) {
+            steps.push(Step::AddRule(rule.clone()));
+        }
+    }
+    let stale = |rule: &&Rule| {
+        let of_address = rule.priority == PRIORITY_ENI_ADDRESS && rule.src == Some(own);
+        let of_number = number_of(rule).is_some_and(|(n, table)| n == number || table == eni.table);
+        (of_address || of_number) && !is_wanted(rule)
+    };
+    steps.extend(observed.rules.iter().filter(stale).cloned().map(Step::DeleteRule));
+}
+
+/// What there is of an ENI, to be removed. Tolerates that its link is gone.
+pub fn plan_eni_removal(eni: &EniSpec, observed: &Observed) -> Vec<Step> {
+    if eni.primary || eni.table == MAIN_TABLE {
+        return Vec::new();
+    }
+    let own = Prefix::host(eni.primary_ip);
+    let marks: Vec<_> = observed
+        .rules
+        .iter()
+        .filter_map(number_of)
+        .filter(|(_, table)| *table == eni.table)
+        .map(|(n, _)| n)
+        .collect();
+    let fallback = if eni.card == 0 { Some(eni.device) } else { None };
+    let mut numbers = marks.clone();
+    // Without its rule, the number on card 0 is still known; but only if no other ENI has it by now.
+    numbers.extend(fallback.filter(|n| {
+        !marks.contains(n) && !observed.rules.iter().filter_map(number_of).any(|(t, _)| t == *n)
+    }));
+    // Packets are no longer marked before the rule for the mark goes.
+    let mut steps: Vec<_> = numbers
+        .iter()
+        .map(|n| eni_removal(*n, &observed.table))
+        .filter(|tx| !tx.is_empty())
+        .map(Step::Nft)
+        .collect();
+    let is_own = |rule: &&Rule| {
+        rule.src == Some(own) || number_of(rule).is_some_and(|(_, table)| table == eni.table)
+    };
+    steps.extend(observed.rules.iter().filter(is_own).cloned().map(Step::DeleteRule));
+    let in_table = observed.routes.iter().filter(|r| r.table == eni.table);
+    steps.extend(in_table.cloned().map(Step::DeleteRoute));
+    steps
+}
