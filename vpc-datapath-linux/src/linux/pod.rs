@@ -2,16 +2,20 @@
 
 use std::net::IpAddr;
 
-use vpc_ipam_core::datapath::{DatapathError, DatapathErrorKind, PodSpec, PodTeardown, PodWiring};
+use vpc_ipam_core::{
+    datapath::{DatapathError, DatapathErrorKind, PodSpec, PodTeardown, PodWiring},
+    id::PodRef,
+};
 
 use super::{
     LinuxDatapath, failed, failed_all, lock, netns_failed,
     wiring::{
-        TEARDOWN_LINK, TEARDOWN_RULES, Wiring, classic_rules, object, pod_routes, teardown_batch,
+        TEARDOWN_LINK, TEARDOWN_ROUTES, TEARDOWN_RULES, Wiring, classic_rules, object, pod_routes,
+        teardown_batch,
     },
 };
 use crate::{
-    names::VethPrefix,
+    names::{VethPrefix, link_index},
     netlink::{Batch, ErrorKind, LinkChange, NetlinkError, RouteFilter, Socket, delete_link},
     netns::NetnsFd,
     sysctl,
@@ -35,6 +39,7 @@ impl LinuxDatapath {
     pub(super) fn wire_pod(&self, pod: &PodSpec) -> Result<PodWiring, DatapathError> {
         let object = object(&pod.pod);
         let netns = NetnsFd::open(&pod.netns).map_err(|e| netns_failed(&object, &e))?;
+        self.refuse_own_netns(&object, &netns)?;
         let wiring = Wiring::new(pod, netns)?;
         let mut inside = Socket::open_in(&wiring.netns).map_err(|e| netns_failed(&object, &e))?;
         let result = self.wire(&wiring, &mut inside);
@@ -45,6 +50,20 @@ impl LinuxDatapath {
             host_mac: wiring.host_mac,
             container_mac: wiring.pod_mac,
         })
+    }
+
+    /// A pod without a namespace of its own would have its interface, address and default route made on
+    /// the node.
+    fn refuse_own_netns(&self, object: &str, netns: &NetnsFd) -> Result<(), DatapathError> {
+        let own = match &self.netns {
+            Some(own) => Ok(own.clone()),
+            None => NetnsFd::current(),
+        };
+        if !own.map_err(|e| netns_failed(object, &e))?.is_same(netns) {
+            return Ok(());
+        }
+        let message = format!("{} is the node's own network namespace", netns.path().display());
+        Err(DatapathError::new(DatapathErrorKind::Other, object, message))
     }
 
     fn wire(&self, wiring: &Wiring, inside: &mut Socket) -> Result<(), DatapathError> {
@@ -136,13 +155,15 @@ impl LinuxDatapath {
 
     pub(super) fn unwire_pod(&self, pod: &PodTeardown) -> Result<(), DatapathError> {
         let object = object(&pod.pod);
-        let mut errors = Vec::new();
+        let prefix = VethPrefix::new(&pod.veth_prefix)
+            .map_err(|e| DatapathError::new(DatapathErrorKind::Other, &object, e.to_string()))?;
+        let host_if = prefix.host_name(&pod.pod, 0);
         let mut socket = lock(&self.route);
-        for ip in pod.addresses.iter().map(|a| a.ip) {
-            if let Err(e) = unwire_address(&mut socket, pod, ip) {
-                errors.push(e);
-            }
-        }
+        let errors: Vec<_> = pod
+            .addresses
+            .iter()
+            .filter_map(|a| unwire_address(&mut socket, &pod.pod, &host_if, a.ip).err())
+            .collect();
         if errors.is_empty() { Ok(()) } else { Err(failed_all(&object, &errors)) }
     }
 }
@@ -228,50 +249,55 @@ fn also(mut error: DatapathError, undo: Option<NetlinkError>) -> DatapathError {
 }
 
 /// One send, if the pair is the one that we made for this pod with this address.
-fn unwire_address(socket: &mut Socket, pod: &PodTeardown, ip: IpAddr) -> Result<(), NetlinkError> {
-    let result = socket.run(&teardown_batch(pod, ip));
-    let mut refusals = match result {
+fn unwire_address(
+    socket: &mut Socket,
+    pod: &PodRef,
+    host_if: &str,
+    ip: IpAddr,
+) -> Result<(), NetlinkError> {
+    let mut refusals = match socket.run(&teardown_batch(pod, host_if, ip)) {
         Ok(()) => Vec::new(),
         Err(NetlinkError::Refused(all)) => all,
         Err(e) => return Err(e),
     };
     let refused = |n: usize| refusals.iter().any(|r| r.index == n);
-    let link_missing = refused(TEARDOWN_LINK);
-    let rule_removed: Vec<_> = TEARDOWN_RULES.map(|n| !refused(n)).collect();
-    refusals.retain(|r| r.kind() != ErrorKind::NotFound);
-    for (rule, removed) in classic_rules(ip).iter().zip(rule_removed) {
-        if removed {
-            for _ in 0..DUPLICATES_MAX {
-                if socket.request(rule.delete()).is_err() {
-                    break;
-                }
+    let up_still = refused(TEARDOWN_LINK);
+    let had_route = TEARDOWN_ROUTES.into_iter().any(|n| !refused(n));
+    let rules_removed: Vec<_> =
+        TEARDOWN_RULES.zip(classic_rules(ip)).filter(|(n, _)| !refused(*n)).collect();
+    refusals.retain(|r| r.index != TEARDOWN_LINK && r.kind() != ErrorKind::NotFound);
+    for (_, rule) in rules_removed {
+        for _ in 0..DUPLICATES_MAX {
+            if socket.request(rule.delete()).is_err() {
+                break;
             }
         }
     }
-    if link_missing {
-        unwire_by_name(socket, pod, ip)?;
+    if up_still && had_route {
+        // The link with the index had the address, so it is the pod's.
+        set_down(socket, link_index(pod, ip))?;
+    } else if up_still {
+        unwire_by_name(socket, host_if, ip)?;
     }
     if refusals.is_empty() { Ok(()) } else { Err(NetlinkError::Refused(refusals)) }
 }
 
-/// For pods that were wired with other indexes: by older code, or in spite of a leftover. The host end
-/// has the pod's name, but only a route to the address says that it is this sandbox's and not that of a
-/// pod that came after it under the same name.
-fn unwire_by_name(socket: &mut Socket, pod: &PodTeardown, ip: IpAddr) -> Result<(), NetlinkError> {
-    let Ok(prefix) = VethPrefix::new(&pod.veth_prefix) else { return Ok(()) };
-    let name = prefix.host_name(&pod.pod, 0);
-    let Some(link) = socket.link_by_name(&name)? else { return Ok(()) };
-    let [pods, main] = pod_routes(ip, link.index);
+/// For pods that were wired with other indexes: by older code, or because theirs was taken. The host
+/// end has the pod's name, but only a route to the address says that it is this sandbox's and not that
+/// of a pod that came after it under the same name.
+fn unwire_by_name(socket: &mut Socket, host_if: &str, ip: IpAddr) -> Result<(), NetlinkError> {
+    let Some(link) = socket.link_by_name(host_if)? else { return Ok(()) };
     let mut mine = false;
-    for route in [pods, main] {
+    for route in pod_routes(ip, link.index) {
         let filter = RouteFilter { table: Some(route.table), dev: Some(link.index) };
         mine |= socket.routes(true, filter)?.iter().any(|r| r.dst == route.dst);
     }
-    if !mine {
-        return Ok(());
-    }
-    // Its routes go with it.
-    match socket.request(LinkChange::of_index(link.index).down().request()) {
+    if mine { set_down(socket, link.index) } else { Ok(()) }
+}
+
+/// The link's routes go with it.
+fn set_down(socket: &mut Socket, index: u32) -> Result<(), NetlinkError> {
+    match socket.request(LinkChange::of_index(index).down().request()) {
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
         other => other,
     }

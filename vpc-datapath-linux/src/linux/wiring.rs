@@ -7,7 +7,7 @@ use std::{
 
 use vpc_ipam_core::{
     addr::Prefix,
-    datapath::{DatapathError, DatapathErrorKind, MAIN_TABLE, PodAddress, PodSpec, PodTeardown},
+    datapath::{DatapathError, DatapathErrorKind, MAIN_TABLE, PodAddress, PodSpec},
     id::{MacAddr, PodRef},
 };
 
@@ -122,15 +122,21 @@ pub(super) fn classic_rules(ip: IpAddr) -> [Rule; 2] {
 }
 
 /// What remains to be done for one address of a pod that goes, in one send.
-pub(super) fn teardown_batch(pod: &PodTeardown, ip: IpAddr) -> Batch {
-    let index = link_index(&pod.pod, ip);
+pub(super) fn teardown_batch(pod: &PodRef, host_if: &str, ip: IpAddr) -> Batch {
+    let index = link_index(pod, ip);
     let [to, from] = classic_rules(ip);
     // Both routes would go with the link, but not the packets that are on their way.
     let [pods, main] = pod_routes(ip, index);
-    let down = LinkChange::of_index(index).down().request();
+    // Renaming a link to the name that it has does nothing. If another link has the index because the
+    // pod's got one of the kernel's choice, the name is taken and the kernel refuses before it comes
+    // to the rest: the other link stays up. Kernels before 6.2 refuse whenever the link is up, and the
+    // caller then looks closer.
+    let down = LinkChange::of_index(index).rename(host_if).down().request();
     Batch::from_iter([pods.delete(), main.delete(), to.delete(), from.delete(), down])
 }
 
+/// Positions of the routes in [`teardown_batch`].
+pub(super) const TEARDOWN_ROUTES: std::ops::Range<usize> = 0..2;
 /// Position of the link change in [`teardown_batch`].
 pub(super) const TEARDOWN_LINK: usize = 4;
 /// Positions of the classic rules in [`teardown_batch`].
@@ -175,16 +181,12 @@ mod tests {
 
     #[test]
     fn a_teardown_names_the_link_by_the_index_of_pod_and_address() {
-        let pod = PodTeardown {
-            pod: PodRef { namespace: "shop".to_owned(), name: "cart".to_owned() },
-            veth_prefix: "eni".to_owned(),
-            addresses: Vec::new(),
-        };
+        let pod = PodRef { namespace: "shop".to_owned(), name: "cart".to_owned() };
         let ip = "10.0.1.5".parse().unwrap();
-        let batch = teardown_batch(&pod, ip);
-        let index = link_index(&pod.pod, ip);
+        let batch = teardown_batch(&pod, "eni0", ip);
+        let index = link_index(&pod, ip);
         let labels: Vec<_> = batch.requests().iter().map(Request::label).collect();
-        assert_eq!(labels[TEARDOWN_LINK], format!("set link {index} down"));
+        assert_eq!(labels[TEARDOWN_LINK], format!("set link {index} name eni0 down"));
         assert!(labels[TEARDOWN_RULES].iter().all(|l| l.starts_with("delete rule")), "{labels:?}");
         assert!(labels[0].ends_with(&format!("dev {index} scope link table 100513")), "{labels:?}");
     }
