@@ -2,9 +2,9 @@
 //!
 //! - [`protocol`]: the CNI protocol, parsing and printing only.
 //! - [`rpc`]: gRPC messages, clients and (feature `server`) server traits.
-//! - [`command`]: ADD, DEL and VERSION on the ports [`backend::Backend`] and
-//!   [`Datapath`](vpc_ipam_core::datapath::Datapath) (feature `plugin`).
-//! - [`client`]: the daemon over its unix socket (feature `plugin`).
+//! - [`command`]: ADD, DEL and VERSION on the ports [`backend::Backend`] and [`kernel::PodDatapath`]
+//!   (feature `plugin`).
+//! - [`client`] and [`kernel`]: the real ones (feature `plugin`).
 
 #![forbid(unsafe_code)]
 
@@ -14,6 +14,8 @@ pub mod backend;
 pub mod client;
 #[cfg(feature = "plugin")]
 pub mod command;
+#[cfg(feature = "plugin")]
+pub mod kernel;
 #[cfg(feature = "plugin")]
 mod lock;
 #[cfg(feature = "plugin")]

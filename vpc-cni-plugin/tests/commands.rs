@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use vpc_cni_plugin::{
     backend::{Backend, BackendError},
     command::{self, Output},
+    kernel::PodDatapath,
     protocol::Env,
     rpc::{
         AddNetworkReply, AddNetworkRequest, DelNetworkReply, DelNetworkRequest,
@@ -14,10 +15,7 @@ use vpc_cni_plugin::{
     },
 };
 use vpc_ipam_core::{
-    datapath::{
-        Datapath, DatapathError, DatapathErrorKind, EniSpec, NodeSpec, PodAddress, PodSpec,
-        PodTeardown, PodWiring,
-    },
+    datapath::{DatapathError, DatapathErrorKind, PodAddress, PodSpec, PodTeardown, PodWiring},
     id::MacAddr,
 };
 
@@ -90,19 +88,7 @@ impl Kernel {
     }
 }
 
-impl Datapath for Kernel {
-    fn set_up_node(&self, _: &NodeSpec) -> Result<(), DatapathError> {
-        unreachable!("the plugin leaves the node alone")
-    }
-
-    fn set_up_eni(&self, _: &EniSpec) -> Result<(), DatapathError> {
-        unreachable!("the plugin leaves ENIs alone")
-    }
-
-    fn tear_down_eni(&self, _: &EniSpec) -> Result<(), DatapathError> {
-        unreachable!("the plugin leaves ENIs alone")
-    }
-
+impl PodDatapath for Kernel {
     fn set_up_pod(&self, pod: &PodSpec) -> Result<PodWiring, DatapathError> {
         self.fail()?;
         self.wired.lock().unwrap().push(pod.clone());
@@ -290,7 +276,8 @@ fn add_without_an_address_says_try_again() {
 
 #[test]
 fn replies_that_cannot_be_wired_are_given_back() {
-    let changes: [(u64, fn(&mut AddNetworkReply)); 7] = [
+    type Change = fn(&mut AddNetworkReply);
+    let changes: [(u64, Change); 7] = [
         (11, |r| r.ip_allocation_metadata.clear()),
         (11, |r| r.ip_allocation_metadata[0].ipv4_addr.clear()),
         (999, |r| r.ip_allocation_metadata[0].ipv4_addr = "10.0.0.0/28".into()),

@@ -163,6 +163,9 @@ fn give_back(call: &Call<'_>) {
     };
     match call.backend.del_network(call.socket, request) {
         Ok(reply) if reply.success => call.log.info("address given back", &call.fields(&[])),
+        Err(BackendError::UnknownPod) => {
+            call.log.info("no address to give back", &call.fields(&[]));
+        }
         Ok(_) => call.log.warn("the daemon did not take the address back", &call.fields(&[])),
         Err(e) => call
             .log

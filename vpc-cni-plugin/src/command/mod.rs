@@ -11,10 +11,11 @@ use std::{
     process::ExitCode,
 };
 
-use vpc_ipam_core::{datapath::Datapath, id::PodRef};
+use vpc_ipam_core::id::PodRef;
 
 use crate::{
     backend::Backend,
+    kernel::PodDatapath,
     log::Log,
     protocol::{
         CniError, Code, Command, Env, Invocation, NetConf, PodArgs, SpecVersion, version_reply,
@@ -64,7 +65,7 @@ struct Call<'a> {
     args: &'a PodArgs,
     pod: PodRef,
     backend: &'a dyn Backend,
-    datapath: &'a dyn Datapath,
+    datapath: &'a dyn PodDatapath,
     socket: &'a Path,
     log: &'a Log,
 }
@@ -92,7 +93,7 @@ pub fn run(
     env: &Env,
     stdin: &mut dyn Read,
     backend: &dyn Backend,
-    datapath: &dyn Datapath,
+    datapath: &dyn PodDatapath,
 ) -> Output {
     let latest = SpecVersion::LATEST.as_str();
     let invocation = match env.parse() {
@@ -118,7 +119,7 @@ fn configured(
     invocation: &Invocation,
     config: &[u8],
     backend: &dyn Backend,
-    datapath: &dyn Datapath,
+    datapath: &dyn PodDatapath,
 ) -> Result<String, CniError> {
     let conf = NetConf::parse(config)?;
     let log = Log::open(&conf.log_file, conf.log_level);

@@ -125,6 +125,7 @@ fn addresses_of(
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
     use serde_json::{Value, json};
     use vpc_ipam_core::{datapath::MAIN_TABLE, id::MacAddr};
 
@@ -209,5 +210,37 @@ mod tests {
         interfaces.push(json!({"name":"v4if0","sandbox":"/ns","mac":"02:00:00:00:00:01"}));
         interfaces.push(json!({"name":"vethx","mac":"02:00:00:00:00:02"}));
         assert_eq!(read(chained), one(3, 2));
+    }
+
+    fn any_interface() -> impl Strategy<Value = Interface> {
+        let name = prop_oneof!["(eth0|mNicIf1|dummycc21c2d7785|dummy)", ".{0,15}"];
+        let text = || prop::option::of(prop_oneof!["-?[0-9]{0,11}", "/ns", ".{0,4}"]);
+        (name, text(), text()).prop_map(|(name, mac, sandbox)| {
+            let mut interface = Interface::host(name);
+            (interface.mac, interface.sandbox) = (mac, sandbox);
+            interface
+        })
+    }
+
+    proptest! {
+        /// Whatever a result says, only addresses that it holds are ever removed.
+        #[test]
+        fn any_result_is_read_without_invention(
+            interfaces in prop::collection::vec(any_interface(), 0..40),
+            ips in prop::collection::vec((any::<u32>(), prop::option::of(0usize..50)), 0..40),
+        ) {
+            let ips = ips.into_iter().map(|(ip, interface)| IpConfig {
+                address: IpNetwork::from(std::net::IpAddr::from(ip.to_be_bytes())),
+                interface,
+                gateway: None,
+            });
+            let result = CniResult { interfaces, ips: ips.collect(), ..CniResult::default() };
+            if let Wired::Normal(addresses) = Wired::read(&result, "eth0") {
+                for address in addresses {
+                    prop_assert!(result.ips.iter().any(|ip| ip.address.ip() == address.ip));
+                    prop_assert!(address.table > 1);
+                }
+            }
+        }
     }
 }
