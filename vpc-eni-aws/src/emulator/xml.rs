@@ -14,12 +14,12 @@ impl Xml {
         Self { out: "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n".to_owned() }
     }
 
-    /// `<name>value</name>`.
+    /// `<name>value</name>`; `<name/>` if the value is empty.
     pub(super) fn text(&mut self, name: &str, value: impl fmt::Display) {
-        self.open(name, None);
-        // Writing to a String cannot fail.
-        let _ = write!(Escape(&mut self.out), "{value}");
-        self.close(name);
+        self.element(name, |x| {
+            // Writing to a String cannot fail.
+            let _ = write!(Escape(&mut x.out), "{value}");
+        });
     }
 
     /// `<name>…</name>` around what `inner` writes; `<name/>` if that is nothing.

@@ -3,7 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod actions;
+mod changes;
+mod errors;
+mod golden;
 mod http;
+mod metadata;
 
 use std::sync::{
     Arc, Mutex,
@@ -70,11 +74,30 @@ impl Bed {
         self.world().subnets()[0].id.to_string()
     }
 
+    pub(crate) fn primary(&self) -> String {
+        self.world().instances()[0].primary_eni.to_string()
+    }
+
+    pub(crate) fn mac(&self) -> String {
+        let world = self.world();
+        world.eni(&world.instances()[0].primary_eni).unwrap().mac.to_string()
+    }
+
+    /// A fresh ENI that is attached nowhere.
+    pub(crate) async fn spare(&self) -> String {
+        let rest = format!("SubnetId={}", self.subnet());
+        text(&self.ok("CreateNetworkInterface", &rest).await, "networkInterfaceId")
+    }
+
+    pub(crate) async fn raw(&self, body: &str) -> Reply {
+        request(self.ec2, "POST", "/", &[], body).await
+    }
+
     /// Posts `Action=…&Version=…` and more.
     pub(crate) async fn ec2(&self, action: &str, rest: &str) -> Reply {
         let body = format!("Action={action}&Version=2016-11-15&{rest}");
         let body = body.trim_end_matches('&');
-        request(self.ec2, "POST", "/", &[], body).await
+        self.raw(body).await
     }
 
     /// An action that must work.

@@ -2,6 +2,8 @@
 
 mod call;
 mod describe;
+#[cfg(test)]
+mod hostile;
 mod interfaces;
 mod render;
 

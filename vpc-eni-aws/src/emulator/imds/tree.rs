@@ -20,8 +20,7 @@ pub(super) fn read(view: &ImdsView, path: &str, now: Time) -> Option<String> {
     let path = path.trim_start_matches('/');
     let path = path.strip_suffix('/').unwrap_or(path);
     if let Some(value) = tree.get(path) {
-        // Absent, never empty.
-        return Some(value.clone()).filter(|v| !v.is_empty());
+        return Some(value.clone());
     }
     let directory = if path.is_empty() { String::new() } else { format!("{path}/") };
     let mut entries: Vec<String> = Vec::new();
@@ -41,7 +40,12 @@ pub(super) fn read(view: &ImdsView, path: &str, now: Time) -> Option<String> {
 fn tree(view: &ImdsView, now: Time) -> BTreeMap<String, String> {
     let mut tree = BTreeMap::new();
     let name = hostname(view, view.primary_ip);
-    let mut put = |key: &str, value: String| tree.insert(format!("latest/meta-data/{key}"), value);
+    let mut put = |key: &str, value: String| {
+        // What has no value does not exist: metadata answers 404, never an empty body.
+        if !value.is_empty() {
+            tree.insert(format!("latest/meta-data/{key}"), value);
+        }
+    };
     put("ami-id", IMAGE.to_owned());
     put("hostname", name.clone());
     put(&format!("iam/security-credentials/{}", credentials::ROLE), credentials::document(now));
@@ -70,7 +74,7 @@ fn tree(view: &ImdsView, now: Time) -> BTreeMap<String, String> {
     tree
 }
 
-/// The attributes of one ENI; those without a value do not exist.
+/// The attributes of one ENI; empty where it has none.
 fn interface(view: &ImdsView, eni: &ImdsEni) -> Vec<(&'static str, String)> {
     let mut all = vec![
         ("device-number", eni.device.to_string()),
@@ -95,7 +99,6 @@ fn interface(view: &ImdsView, eni: &ImdsEni) -> Vec<(&'static str, String)> {
         all.push(("local-hostname", hostname(view, *ip)));
         all.push(("subnet-ipv4-cidr-block", eni.subnet_cidr.to_string()));
     }
-    all.retain(|(_, value)| !value.is_empty());
     all
 }
 
