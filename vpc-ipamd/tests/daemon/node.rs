@@ -26,6 +26,7 @@ use vpc_cni_plugin::rpc::{
     cni_backend_client::CniBackendClient,
 };
 use vpc_ipam_core::{
+    datapath::Datapath,
     store::Store,
     testkit::{FakeDatapath, MemoryStore, ModelCloud, ec2::WorldConfig},
 };
@@ -92,6 +93,10 @@ impl Scene {
     }
 
     pub(crate) fn start_on(&self, store: Arc<dyn Store>) -> Node {
+        self.start_with(Arc::<FakeDatapath>::clone(&self.datapath), store)
+    }
+
+    pub(crate) fn start_with(&self, datapath: Arc<dyn Datapath>, store: Arc<dyn Store>) -> Node {
         let dir = tempfile::tempdir().unwrap();
         let introspection = dir.path().join("introspection.sock");
         let mut env = self.env.clone();
@@ -105,7 +110,6 @@ impl Scene {
         let listener = listen_unix(&socket).unwrap();
         let (stop, stopped) = oneshot::channel();
         let cloud = Arc::<ModelCloud>::clone(&self.cloud);
-        let datapath = Arc::<FakeDatapath>::clone(&self.datapath);
         let daemon = Daemon::new(cloud, datapath, store, settings)
             .with_metrics(vpc_ipamd::Endpoint::Tcp(metrics));
         let task = tokio::spawn(daemon.run(listener, async {

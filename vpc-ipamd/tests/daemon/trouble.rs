@@ -1,18 +1,25 @@
 //! When cloud, store or callers fail.
 
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{
+    Arc, Condvar, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
 
 use tonic::Code;
 use vpc_cni_plugin::rpc::cni_backend_client::CniBackendClient;
 use vpc_ipam_core::{
     checkpoint::{self, Checkpoint, Lease},
+    datapath::{
+        Datapath, DatapathError, DatapathErrorKind, EniSpec, NodeSpec, PodSpec, PodTeardown,
+        PodWiring,
+    },
     id::{PodRef, SandboxKey},
     store::{Store, StoreError},
-    testkit::{MemoryStore, Reach},
+    testkit::{FakeDatapath, MemoryStore, Reach},
 };
 use vpc_ipamd::DaemonError;
 
-use crate::node::{Scene, add_request, ip, run, until};
+use crate::node::{Node, Scene, add_request, ip, run, until};
 
 fn state_file(id: &str, ip: &str) -> Vec<u8> {
     let lease = Lease {
@@ -57,16 +64,54 @@ fn a_node_whose_cloud_is_away_starts_serves_what_it_can_and_says_what_is_missing
     });
 }
 
+/// A kernel that refuses the node's set-up until it is allowed.
+#[derive(Debug)]
+struct Refusing {
+    inner: Arc<FakeDatapath>,
+    allowed: AtomicBool,
+}
+
+impl Datapath for Refusing {
+    fn set_up_node(&self, node: &NodeSpec) -> Result<(), DatapathError> {
+        if self.allowed.load(Ordering::SeqCst) {
+            return self.inner.set_up_node(node);
+        }
+        let kind = DatapathErrorKind::NotSupported;
+        Err(DatapathError::new(kind, "table vpc-cni", "nf_tables is missing; load the module"))
+    }
+    fn set_up_eni(&self, eni: &EniSpec) -> Result<(), DatapathError> {
+        self.inner.set_up_eni(eni)
+    }
+    fn tear_down_eni(&self, eni: &EniSpec) -> Result<(), DatapathError> {
+        self.inner.tear_down_eni(eni)
+    }
+    fn set_up_pod(&self, pod: &PodSpec) -> Result<PodWiring, DatapathError> {
+        self.inner.set_up_pod(pod)
+    }
+    fn tear_down_pod(&self, pod: &PodTeardown) -> Result<(), DatapathError> {
+        self.inner.tear_down_pod(pod)
+    }
+}
+
 #[test]
 fn no_eni_is_touched_before_the_node_is_set_up() {
     run(async {
         let scene = Scene::new();
-        scene.cloud.set_reach(Reach::Nothing);
-        let node = scene.start();
-        until("a reason", || async { node.degraded().await.first().cloned() }).await;
-        let calls: u64 = scene.cloud.world().calls().values().sum();
-        assert_eq!(calls, 0);
-        assert_eq!(scene.datapath.set_ups(), 0);
+        let inner = Arc::clone(&scene.datapath);
+        let refusing = Arc::new(Refusing { inner, allowed: AtomicBool::new(false) });
+        let store = Arc::<MemoryStore>::clone(&scene.store);
+        let node = scene.start_with(Arc::<Refusing>::clone(&refusing), store);
+        let reasons = until("a reason", || async {
+            Some(node.degraded().await).filter(|r| r.iter().any(|r| r.starts_with("node_set_up")))
+        })
+        .await;
+        assert!(reasons.iter().any(|r| r.contains("load the module")), "{reasons:?}");
+        assert_eq!(scene.cloud.world().calls().values().sum::<u64>(), 0);
+        assert!(!node.serves("").await);
+        refusing.allowed.store(true, Ordering::SeqCst);
+        node.ready().await;
+        assert!(scene.cloud.world().calls().values().sum::<u64>() > 0);
+        assert_eq!(node.degraded().await, [""; 0]);
     });
 }
 
@@ -156,10 +201,24 @@ struct Gate {
     waiting: Mutex<u32>,
 }
 
+/// Opens the gate when dropped, so that no failing test waits for a blocked thread.
+struct Closed<'a>(&'a Gate);
+
 impl Gate {
-    fn set_closed(&self, closed: bool) {
-        *self.closed.lock().unwrap() = closed;
-        self.changed.notify_all();
+    fn close(&self) -> Closed<'_> {
+        *self.closed.lock().unwrap() = true;
+        Closed(self)
+    }
+
+    async fn is_reached(&self) {
+        until("a write", || async { (*self.waiting.lock().unwrap() > 0).then_some(()) }).await;
+    }
+}
+
+impl Drop for Closed<'_> {
+    fn drop(&mut self) {
+        *self.0.closed.lock().unwrap() = false;
+        self.0.changed.notify_all();
     }
 }
 
@@ -180,6 +239,14 @@ impl Store for Gate {
     }
 }
 
+async fn is_undone(node: &Node) {
+    until("an undone ADD", || async {
+        let (_, _, metrics) = node.metrics().await;
+        metrics.contains("vpc_cni_undelivered_adds 1").then_some(())
+    })
+    .await;
+}
+
 #[test]
 fn a_caller_that_goes_away_leaves_no_address_behind() {
     run(async {
@@ -187,19 +254,15 @@ fn a_caller_that_goes_away_leaves_no_address_behind() {
         let gate = Arc::new(Gate::default());
         let node = scene.start_on(Arc::<Gate>::clone(&gate));
         node.ready().await;
-        gate.set_closed(true);
+        let closed = gate.close();
         let mut client = CniBackendClient::new(node.channel().await);
         let calling = tokio::spawn(async move { client.add_network(add_request("a")).await });
-        until("the write", || async { (*gate.waiting.lock().unwrap() > 0).then_some(()) }).await;
+        gate.is_reached().await;
         assert_eq!(node.assigned().await, 1);
         calling.abort();
         assert!(calling.await.unwrap_err().is_cancelled());
-        until("the daemon to notice", || async {
-            let (_, _, metrics) = node.metrics().await;
-            metrics.contains("vpc_cni_undelivered_adds 1").then_some(())
-        })
-        .await;
-        gate.set_closed(false);
+        is_undone(&node).await;
+        drop(closed);
         until("a released address", || async { (node.assigned().await == 0).then_some(()) }).await;
         assert_eq!(node.del("a").await.unwrap_err().code(), Code::Unknown);
     });
@@ -212,12 +275,13 @@ fn a_caller_s_deadline_counts_as_going_away() {
         let gate = Arc::new(Gate::default());
         let node = scene.start_on(Arc::<Gate>::clone(&gate));
         node.ready().await;
-        gate.set_closed(true);
+        let closed = gate.close();
         let mut client = CniBackendClient::new(node.channel().await);
         let mut request = tonic::Request::new(add_request("a"));
         request.set_timeout(std::time::Duration::from_millis(50));
         client.add_network(request).await.unwrap_err();
-        gate.set_closed(false);
+        is_undone(&node).await;
+        drop(closed);
         until("a released address", || async { (node.assigned().await == 0).then_some(()) }).await;
     });
 }
@@ -229,13 +293,13 @@ fn a_stop_waits_for_what_is_being_written() {
         let gate = Arc::new(Gate::default());
         let node = scene.start_on(Arc::<Gate>::clone(&gate));
         node.ready().await;
-        gate.set_closed(true);
+        let closed = gate.close();
         let mut client = CniBackendClient::new(node.channel().await);
         let calling = tokio::spawn(async move { client.add_network(add_request("a")).await });
-        until("the write", || async { (*gate.waiting.lock().unwrap() > 0).then_some(()) }).await;
+        gate.is_reached().await;
         let stopping = tokio::spawn(node.stop());
         tokio::task::yield_now().await;
-        gate.set_closed(false);
+        drop(closed);
         assert!(calling.await.unwrap().unwrap().into_inner().success);
         stopping.await.unwrap().unwrap();
         let content = gate.inner.content().unwrap();
