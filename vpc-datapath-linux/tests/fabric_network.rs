@@ -50,6 +50,7 @@ fn main() -> ExitCode {
         only_primary_addresses_of_primary_enis_reach_the_internet,
         the_internet_reaches_primary_addresses_only,
         full_packets_cross_the_vpc_and_too_large_ones_are_told_of_the_internet,
+        arp_finds_the_subnet_and_nothing_else,
         a_detached_eni_is_gone_and_its_drops_stay,
         mistakes_are_refused_and_leave_nothing,
         nodes_have_files_and_links_of_their_own,
@@ -322,14 +323,32 @@ fn full_packets_cross_the_vpc_and_too_large_ones_are_told_of_the_internet() -> O
     Outcome::Pass
 }
 
+fn arp_finds_the_subnet_and_nothing_else() -> Outcome {
+    with_vpc!(v);
+    let server = EchoServer::tcp(v.fabric.internet(), at(INTERNET, 80)).unwrap();
+    pass(tcp_probe(&v.a, None, server.addr(), &ProbeSpec::new()));
+    // A route without a gateway works where everyone answers for everything, but not in a VPC.
+    let mut socket = Socket::open_in(v.a.netns()).unwrap();
+    let link = socket.link_by_name("eth0").unwrap().unwrap();
+    let on_link = Route::to(Prefix::host(ip(INTERNET))).dev(link.index).on_link();
+    socket.request(on_link.add()).unwrap();
+    refused_probe(&v.a, None, server.addr(), SILENCE).unwrap();
+    socket.request(on_link.delete()).unwrap();
+    pass(tcp_probe(&v.a, None, server.addr(), &ProbeSpec::new()));
+    Outcome::Pass
+}
+
 /// Names of everything in the router.
 fn inventory(fabric: &Fabric) -> Vec<String> {
     let list = || {
         let mut nft = nft::Socket::open().unwrap();
-        let table = nft::Table::ipv4("vpc-fabric");
-        let mut names = nft.sets(&table).unwrap();
-        names.extend(nft.chains(&table).unwrap().into_iter().map(|c| c.name));
-        names.extend(nft.counters(&table).unwrap().into_iter().map(|c| c.0));
+        let mut names = Vec::new();
+        for table in nft.tables().unwrap() {
+            names.extend(nft.sets(&table).unwrap());
+            names.extend(nft.chains(&table).unwrap().into_iter().map(|c| c.name));
+            names.extend(nft.counters(&table).unwrap().into_iter().map(|c| c.0));
+        }
+        assert!(names.len() > 8, "{names:?}");
         let mut socket = Socket::open().unwrap();
         names.extend(socket.links().unwrap().into_iter().map(|l| l.name));
         let all = RouteFilter::default();

@@ -39,7 +39,12 @@ fn main() -> ExitCode {
         Ok("harness") => {
             let mut table = cases![role_passes, role_fails, role_skips].to_vec();
             let hangs = Case::new("role_hangs", role_hangs);
-            table.push(hangs.timeout(Duration::from_secs(1)));
+            let limit = if env::var_os("FABRIC_PATIENT").is_some() {
+                LIMIT
+            } else {
+                Duration::from_secs(1)
+            };
+            table.push(hangs.timeout(limit));
             harness::main(&table)
         }
         Ok(role) => play(role),
@@ -49,6 +54,8 @@ fn main() -> ExitCode {
 
 fn table() -> Vec<Case> {
     let ordinary = Case::new("an_ordinary_user_can_enter", an_ordinary_user_can_enter);
+    let root =
+        Case::new("root_can_do_without_a_user_namespace", root_can_do_without_a_user_namespace);
     let mut table = cases![
         the_program_is_root_of_its_own_namespaces,
         the_exit_status_comes_out,
@@ -62,9 +69,11 @@ fn table() -> Vec<Case> {
         the_harness_tells_pass_fail_and_skip_apart,
         the_harness_kills_what_hangs,
         the_harness_filters_and_lists,
+        the_harness_takes_its_cases_along_when_killed,
     ]
     .to_vec();
     table.push(ordinary.unsandboxed());
+    table.push(root.unsandboxed());
     table
 }
 
@@ -102,6 +111,21 @@ fn play(role: &str) -> ExitCode {
         "orphan-end" => {
             thread::sleep(Duration::from_millis(50));
             return ExitCode::SUCCESS;
+        }
+        "no-userns" => {
+            let mut options = SandboxOptions::default();
+            options.user_namespace = false;
+            return match sandbox::enter(&options) {
+                Ok(()) => {
+                    let all = fs::read_to_string("/proc/self/uid_map").unwrap();
+                    println!("{} {} {}", getpid(), getuid(), all.trim());
+                    ExitCode::SUCCESS
+                }
+                Err(e) => {
+                    eprintln!("{e}");
+                    ExitCode::from(if e.is_unavailable() { 77 } else { 1 })
+                }
+            };
         }
         "thread" => {
             let (stop, stopped) = std::sync::mpsc::channel::<()>();
@@ -257,6 +281,24 @@ fn an_ordinary_user_can_enter() -> Outcome {
     }
 }
 
+fn root_can_do_without_a_user_namespace() -> Outcome {
+    let output = myself("no-userns").output().unwrap();
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    match output.status.code() {
+        Some(0) => {
+            assert!(out.starts_with("2 0 "), "{out}");
+            Outcome::Pass
+        }
+        Some(77) => {
+            // What an ordinary user must be told.
+            assert!(err.contains("run as root"), "{err}");
+            Outcome::Pass
+        }
+        _ => Outcome::Fail(format!("{out}{err}")),
+    }
+}
+
 fn mounts_stay_inside() {
     let before = fs::read_to_string("/proc/self/mounts").unwrap();
     assert_eq!(myself("exit-7").status().unwrap().code(), Some(7));
@@ -310,6 +352,20 @@ fn the_harness_kills_what_hangs() {
     let stdout = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(101), "{stdout}");
     assert!(stdout.contains("killed after 1s"), "{stdout}");
+    assert!(poll(|| processes("harness").is_empty()), "{:?}", processes("harness"));
+}
+
+fn the_harness_takes_its_cases_along_when_killed() {
+    let mut child = myself("harness")
+        .envs([("FABRIC_HANG", "1"), ("FABRIC_PATIENT", "1")])
+        .arg("role_hangs")
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    // The harness, and the case's outer process, init and program.
+    assert!(poll(|| processes("harness").len() == 4), "{:?}", processes("harness"));
+    child.kill().unwrap();
+    child.wait().unwrap();
     assert!(poll(|| processes("harness").is_empty()), "{:?}", processes("harness"));
 }
 

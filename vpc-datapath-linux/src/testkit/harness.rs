@@ -35,8 +35,12 @@ use std::{
 };
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use nix::sys::{prctl, signal::Signal};
 
-use super::sandbox::{self, SandboxOptions};
+use super::{
+    probe::Unsupported,
+    sandbox::{self, SandboxOptions},
+};
 
 /// Environment variable with the path of a file that collects one line for each skipped case.
 pub const SKIP_LOG: &str = "VPC_CNI_SKIP_LOG";
@@ -87,6 +91,9 @@ impl<T: Into<Self>> From<Result<T, Box<dyn Error>>> for Outcome {
         match result {
             Ok(value) => value.into(),
             Err(error) => {
+                if let Some(missing) = error.downcast_ref::<Unsupported>() {
+                    return missing.clone().into();
+                }
                 let mut text = error.to_string();
                 let mut cause = error.source();
                 while let Some(inner) = cause {
@@ -133,7 +140,8 @@ impl Case {
 /// A table of [`Case`]s, named after the functions that it lists.
 ///
 /// A function returns `()`, [`Outcome`](crate::testkit::harness::Outcome), or a `Result` of either
-/// with `Box<dyn Error>`.
+/// with `Box<dyn Error>`. An error fails the case, unless it is
+/// [`Unsupported`](crate::testkit::probe::Unsupported): then the case is skipped.
 #[macro_export]
 macro_rules! cases {
     ($($name:ident),* $(,)?) => {
@@ -155,6 +163,11 @@ pub fn main(cases: &[Case]) -> ExitCode {
 
 /// The re-executed program: enters the sandbox, runs one case, tells the outcome by its status.
 fn run_inside(cases: &[Case], name: &str) -> ExitCode {
+    // Who kills the test program does not want its cases to go on.
+    if let Err(e) = prctl::set_pdeathsig(Signal::SIGKILL) {
+        eprintln!("cannot ask for a parent-death signal: {e}");
+        return ExitCode::FAILURE;
+    }
     let outcome = match cases.iter().find(|case| case.name == name) {
         None => Outcome::Fail(format!("there is no case {name}")),
         Some(case) if !case.sandboxed => (case.run)(),

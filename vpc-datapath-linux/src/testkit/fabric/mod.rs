@@ -2,8 +2,8 @@
 //! whose ENIs are plugged into the router.
 //!
 //! Each ENI is a veth pair, born with one end in its node. The router owns the gateway address of
-//! every subnet on every port, answers ARP for all that lies behind other ports, and forwards a
-//! packet only if the ENI that it came by owns the packet's source address, as EC2's source check
+//! every subnet on every port, answers ARP for all of the ENI's subnet that lies behind other ports,
+//! and forwards a packet only if the ENI that it came by owns the packet's source address, as EC2's source check
 //! does. What it drops it counts, per ENI, and remembers for a while.
 //!
 //! Not modelled: security groups and network ACLs, public addresses (a primary address is its own
@@ -31,7 +31,8 @@ use self::{port::Port, ruleset::INTERNET_IF};
 use super::ns::{Namespace, NodeNs, NodeOptions};
 use crate::{
     netlink::{
-        Address, Batch, LinkChange, Route, RouteType, Socket, VethEnd, add_veth, delete_link,
+        Address, Batch, ErrorKind, LinkChange, Route, RouteType, Socket, VethEnd, add_veth,
+        delete_link,
     },
     nft,
 };
@@ -59,6 +60,8 @@ pub struct Fabric {
     /// What detached ENIs had dropped.
     retired_drops: BTreeMap<String, DropCount>,
     owners: BTreeMap<Prefix, String>,
+    /// The kernel has nf_tables for ARP. Without, the router answers for too much.
+    filters_arp: bool,
     next_index: u32,
 }
 
@@ -91,9 +94,15 @@ impl Fabric {
             retired: BTreeMap::new(),
             retired_drops: BTreeMap::new(),
             owners: BTreeMap::new(),
+            filters_arp: false,
             next_index: PORT_INDEX,
         };
         fabric.nft.commit(&ruleset::base())?;
+        fabric.filters_arp = match fabric.nft.commit(&ruleset::base_arp()) {
+            Ok(()) => true,
+            Err(e) if e.kind() == ErrorKind::NotSupported => false,
+            Err(e) => return Err(e.into()),
+        };
         // What nobody owns goes nowhere, rather than to the internet.
         let holes: Batch = config
             .vpc_cidrs
@@ -192,18 +201,34 @@ impl Fabric {
         self.next_index += 1;
         let attached = self
             .nft
-            .commit(&ruleset::add_port(&port))
+            .commit(&self.port_rules(&port))
             .map_err(FabricError::from)
             .and_then(|()| port.plug(&mut self.route, node));
         if let Err(error) = attached {
             // Both may be half done or not at all.
             let _ = self.route.request(delete_link(port.index));
-            let _ = self.nft.commit(&ruleset::remove_port(&port));
+            let _ = self.nft.commit(&self.port_rules_gone(&port));
             return Err(error);
         }
         self.owners.insert(primary, eni.eni_id.clone());
         self.ports.insert(eni.eni_id.clone(), port);
         self.settle_links()
+    }
+
+    fn port_rules(&self, port: &Port) -> nft::Transaction {
+        let mut t = ruleset::add_port(port);
+        if self.filters_arp {
+            ruleset::add_port_arp(&mut t, port);
+        }
+        t
+    }
+
+    fn port_rules_gone(&self, port: &Port) -> nft::Transaction {
+        let mut t = ruleset::remove_port(port);
+        if self.filters_arp {
+            ruleset::remove_port_arp(&mut t, port);
+        }
+        t
     }
 
     /// Makes every port whose ENI is up carry packets at once.
@@ -233,10 +258,10 @@ impl Fabric {
         let dropped = self.drops()?.remove(eni_id).unwrap_or_default();
         match self.route.request(delete_link(port.index)) {
             // The node's namespace may be gone, and the link with it.
-            Err(e) if e.kind() != crate::netlink::ErrorKind::NotFound => return Err(e.into()),
+            Err(e) if e.kind() != ErrorKind::NotFound => return Err(e.into()),
             _ => {}
         }
-        self.nft.commit(&ruleset::remove_port(&port))?;
+        self.nft.commit(&self.port_rules_gone(&port))?;
         self.owners.retain(|_, owner| owner != eni_id);
         self.ports.remove(eni_id);
         self.retired_drops.insert(eni_id.to_owned(), dropped);

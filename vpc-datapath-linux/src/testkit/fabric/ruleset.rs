@@ -1,4 +1,4 @@
-//! The router's nftables rules: the source check, and who may talk to the internet.
+//! The router's nftables rules: the source check, who may talk to the internet, and whom ARP finds.
 
 use std::net::IpAddr;
 
@@ -6,8 +6,8 @@ use vpc_ipam_core::addr::Prefix;
 
 use super::port::Port;
 use crate::nft::{
-    Chain, ChainKind, Element, Expr, Hook, KeyType, Meta, Reg, Rule, Set, Table, Transaction,
-    Verdict,
+    Chain, ChainKind, Element, Expr, Family, Hook, KeyType, Meta, PayloadBase, Reg, Rule, Set,
+    Table, Transaction, Verdict,
 };
 
 /// The router's link to the internet host.
@@ -21,9 +21,17 @@ const PUBLIC: &str = "public";
 pub(super) const DROPPED: &str = "dropped";
 pub(super) const OUTBOUND: &str = "internet-outbound-refused";
 pub(super) const INBOUND: &str = "internet-inbound-refused";
+const TABLE: &str = "vpc-fabric";
+const ON_LINK: &str = "on-link";
 const SOURCE_CHECK: &str = "source-check";
 const INTERNET: &str = "internet";
 
+/// `NFPROTO_ARP` of `linux/netfilter.h`.
+const NFPROTO_ARP: u8 = 3;
+/// `NF_ARP_IN` of `linux/netfilter_arp.h`.
+const NF_ARP_IN: u32 = 0;
+/// Where an ARP packet over Ethernet has the address that is asked for.
+const ARP_TARGET_OFFSET: u32 = 24;
 /// Before connection tracking and everything else.
 const PRIORITY_RAW: i32 = -300;
 const PRIORITY_FILTER: i32 = 0;
@@ -33,7 +41,11 @@ const DROPPED_MAX: u32 = 1024;
 const DROPPED_MS: u64 = 600_000;
 
 pub(super) fn table() -> Table {
-    Table::ipv4("vpc-fabric")
+    Table::ipv4(TABLE)
+}
+
+fn arp_table() -> Table {
+    Table { family: Family::Other(NFPROTO_ARP), name: TABLE.to_owned() }
 }
 
 pub(super) fn counter(port: &Port) -> String {
@@ -70,10 +82,7 @@ pub(super) fn base() -> Transaction {
             &table,
             &Chain::base(INTERNET, ChainKind::Filter, Hook::Forward, PRIORITY_FILTER),
         );
-    let by_port = Rule::new()
-        .expr(Expr::Meta { key: Meta::Iif, reg: Reg::A })
-        .expr(Expr::Vmap { map: PORTS.to_owned(), reg: Reg::A });
-    t.add_rule(&table, SOURCE_CHECK, &by_port);
+    t.add_rule(&table, SOURCE_CHECK, &by_port());
     for rule in [
         Rule::new().oifname(INTERNET_IF).saddr_in(PUBLIC).accept(),
         Rule::new().oifname(INTERNET_IF).named_counter(OUTBOUND).drop(),
@@ -83,6 +92,54 @@ pub(super) fn base() -> Transaction {
         t.add_rule(&table, INTERNET, &rule);
     }
     t
+}
+
+fn by_port() -> Rule {
+    Rule::new()
+        .expr(Expr::Meta { key: Meta::Iif, reg: Reg::A })
+        .expr(Expr::Vmap { map: PORTS.to_owned(), reg: Reg::A })
+}
+
+/// The kernel answers ARP for everything that is routed to another port, the whole internet even. A
+/// VPC answers for the ENI's subnet; a route that takes more to be on the link must fail here too.
+pub(super) fn base_arp() -> Transaction {
+    let table = arp_table();
+    let mut t = Transaction::new();
+    t.add_table(&table)
+        .add_set(&table, &Set::of(PORTS, &[KeyType::IfIndex]).verdict_map())
+        .add_chain(
+            &table,
+            &Chain::base(ON_LINK, ChainKind::Filter, Hook::Other(NF_ARP_IN), PRIORITY_FILTER),
+        )
+        .add_rule(&table, ON_LINK, &by_port());
+    t
+}
+
+/// ARP on one port.
+pub(super) fn add_port_arp(t: &mut Transaction, port: &Port) {
+    let table = arp_table();
+    let load = Expr::Payload {
+        base: PayloadBase::Network,
+        offset: ARP_TARGET_OFFSET,
+        len: 4,
+        reg: Reg::A,
+    };
+    let (chain, set) = (chain(port), owned(port));
+    t.add_set(&table, &Set::of(&set, &[KeyType::Ipv4Addr]).interval())
+        .add_elements(&table, &set, &Element::of_prefix(&port.eni.subnet, None))
+        .add_chain(&table, &Chain::regular(&chain))
+        .add_rule(&table, &chain, &Rule::new().expr(load).lookup(&set, true).drop())
+        .add_elements(&table, PORTS, &[port_element(port)]);
+}
+
+/// Undoes [`add_port_arp`].
+pub(super) fn remove_port_arp(t: &mut Transaction, port: &Port) {
+    let table = arp_table();
+    let (chain, set) = (chain(port), owned(port));
+    t.delete_elements(&table, PORTS, &[port_element(port)])
+        .flush_chain(&table, &chain)
+        .delete_chain(&table, &chain)
+        .delete_set(&table, &set);
 }
 
 /// The source check of a port whose ENI owns nothing but its primary address.

@@ -117,6 +117,15 @@ pub(super) fn explain(source: Errno, switches: Switches, user_namespace: bool) -
     SandboxError::Unavailable { why, remedy, source }
 }
 
+/// An error of a step that needs nothing but the rights which a user namespace gives: where they are
+/// refused, a security module gives the namespace and takes the rights away.
+pub(super) fn no_rights(source: io::Error, step: &'static str) -> SandboxError {
+    match source.raw_os_error().map(Errno::from_raw) {
+        Some(errno @ (Errno::EPERM | Errno::EACCES)) => explain(errno, Switches::read(), true),
+        _ => SandboxError::step(step)(source),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,5 +153,7 @@ mod tests {
         let on = Switches::default();
         assert!(matches!(explain(Errno::EINVAL, on, true), SandboxError::Threads));
         assert!(!explain(Errno::ENOMEM, on, true).is_unavailable());
+        assert!(!no_rights(io::ErrorKind::NotFound.into(), "look").is_unavailable());
+        assert!(no_rights(Errno::EACCES.into(), "look").is_unavailable());
     }
 }

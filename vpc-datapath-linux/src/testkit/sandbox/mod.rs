@@ -84,9 +84,9 @@ fn run_outer(options: &SandboxOptions) -> Result<i32, SandboxError> {
     unshare(flags).map_err(|e| explain(e, Switches::read(), options.user_namespace))?;
     if options.user_namespace {
         // The kernel takes a gid map from an ordinary user only after setgroups is off.
-        write("/proc/self/setgroups", "deny", "switch setgroups off")?;
-        write("/proc/self/uid_map", &format!("0 {uid} 1"), "map the user id")?;
-        write("/proc/self/gid_map", &format!("0 {gid} 1"), "map the group id")?;
+        map("/proc/self/setgroups", "deny", "switch setgroups off")?;
+        map("/proc/self/uid_map", &format!("0 {uid} 1"), "map the user id")?;
+        map("/proc/self/gid_map", &format!("0 {gid} 1"), "map the group id")?;
     }
     run_stage(&format!("{STAGE_INIT}{}", own_pid.display()))
 }
@@ -104,7 +104,7 @@ fn run_init(outer: &str) -> Result<i32, SandboxError> {
     }
     let none = None::<&str>;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
-        .map_err(|e| SandboxError::step("make mounts private")(e.into()))?;
+        .map_err(|e| error::no_rights(e.into(), "make mounts private"))?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some("proc"), "/proc", Some("proc"), flags, none).map_err(|source| match source {
         nix::errno::Errno::EPERM => SandboxError::Unavailable {
@@ -136,6 +136,6 @@ fn run_stage(stage: &str) -> Result<i32, SandboxError> {
     supervise::wait(Pid::from_raw(pid)).map_err(supervised)
 }
 
-fn write(path: &str, text: &str, step: &'static str) -> Result<(), SandboxError> {
-    fs::write(path, text).map_err(SandboxError::step(step))
+fn map(path: &str, text: &str, step: &'static str) -> Result<(), SandboxError> {
+    fs::write(path, text).map_err(|e| error::no_rights(e, step))
 }
