@@ -97,9 +97,7 @@ impl Slots {
         }
         self.used.insert(n, Use::Leased(key));
         self.leased = self.leased.saturating_add(1);
-        while self.used.contains_key(&self.fresh) {
-            self.fresh = self.fresh.saturating_add(1);
-        }
+        self.skip_used();
         true
     }
 
@@ -116,6 +114,20 @@ impl Slots {
         } else {
             self.used.remove(&n);
             self.fresh = self.fresh.min(n);
+        }
+    }
+
+    /// Lets an address rest that was released before this block was known.
+    pub(crate) fn rest(&mut self, ip: IpAddr, past: Past) {
+        let Some(n) = self.cidr.index_of(ip).filter(|n| !self.used.contains_key(n)) else { return };
+        self.used.insert(n, Use::Resting(past));
+        self.resting = self.resting.saturating_add(1);
+        self.skip_used();
+    }
+
+    fn skip_used(&mut self) {
+        while self.used.contains_key(&self.fresh) {
+            self.fresh = self.fresh.saturating_add(1);
         }
     }
 

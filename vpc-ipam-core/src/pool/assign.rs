@@ -30,7 +30,7 @@ impl Pool {
                 Phase::Releasing { op, .. } => return Ok(self.take_up_again(&key, op, now)),
                 Phase::Held => {}
             }
-            if lease.place.is_some() {
+            if self.is_wired(lease) {
                 return Ok(Assign::Ready(self.assignment(&key, lease)));
             }
             return self.wait(key, pod, true, now);
@@ -115,8 +115,23 @@ impl Pool {
         self.leases.insert(key, lease);
     }
 
-    /// Gives free addresses to those who wait, first come, first served.
+    /// True if the host knows by which ENI the address leaves.
+    fn is_wired(&self, lease: &Lease) -> bool {
+        let place = lease.place.as_ref();
+        place
+            .and_then(|place| self.enis.get(&place.eni)?.cidrs().get(&place.cidr))
+            .is_some_and(|cidr| cidr.ready)
+    }
+
+    /// Gives free addresses to those who wait, first come, first served, and tells those who wait
+    /// for their own address that it works.
     pub(super) fn serve(&mut self, now: Time) {
+        for (op, key) in self.waiting.owners() {
+            if self.leases.get(&key).is_some_and(|lease| self.is_wired(lease)) {
+                self.waiting.remove(op);
+                self.reply_with_assignment(op, &key);
+            }
+        }
         while let Some(op) = self.waiting.first() {
             let Some((place, ip)) = self.pick() else { return };
             if let Some(waiter) = self.waiting.remove(op) {
@@ -185,14 +200,12 @@ impl Pool {
     /// Forgets a lease. The address rests from `released` on; without it, it is free at once.
     pub(super) fn end_lease(&mut self, key: &SandboxKey, released: Option<Time>) -> Option<Lease> {
         let lease = self.leases.remove(key)?;
-        if let Some(place) = lease.place.clone() {
-            let past = released.map(|released| Past {
-                pod: lease.pod.clone(),
-                assigned: lease.assigned_at(),
-                released,
-            });
-            self.free_address(&place, lease.ip, past);
-        }
+        let past = released.map(|released| Past {
+            pod: lease.pod.clone(),
+            assigned: lease.assigned_at(),
+            released,
+        });
+        self.free_address(lease.place.as_ref(), lease.ip, past);
         Some(lease)
     }
 

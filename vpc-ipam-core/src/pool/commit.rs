@@ -32,7 +32,8 @@ impl Pool {
     }
 
     fn commit_add(&mut self, op: OpId, key: &SandboxKey, now: Time) {
-        if !self.is_confirmed(key) {
+        let place = self.leases.get(key).and_then(|lease| lease.place.as_ref());
+        if !place.is_some_and(|place| self.is_confirmed(place)) {
             self.wait_again(op, key, now);
             return;
         }
@@ -43,15 +44,19 @@ impl Pool {
         self.reply_with_assignment(op, key);
     }
 
-    /// The cloud has stopped showing the address while its lease was being written: the pod gets
-    /// another one.
+    /// The address does not work now. A pod that has used it before waits for it; any other gets
+    /// another one: the cloud stopped showing the address while its lease was being written.
     fn wait_again(&mut self, op: OpId, key: &SandboxKey, now: Time) {
-        let Some(lease) = self.end_lease(key, None) else { return };
-        self.journal.rewrite();
+        let Some(lease) = self.leases.get_mut(key) else { return };
+        let (owner, pod) = (lease.told, lease.pod.clone());
+        if owner {
+            lease.phase = Phase::Held;
+        } else {
+            self.end_lease(key, None);
+            self.journal.rewrite();
+        }
         let deadline = now + self.config.add_wait;
-        let waiter =
-            Waiter { key: key.clone(), pod: lease.pod, deadline, since: now, owner: false };
-        self.waiting.push(op, waiter);
+        self.waiting.push(op, Waiter { key: key.clone(), pod, deadline, since: now, owner });
     }
 
     fn roll_back_add(&mut self, op: OpId, key: &SandboxKey, error: &str, now: Time) {
@@ -73,12 +78,5 @@ impl Pool {
         }
         let result = Err(AssignError::NotDurable(error.to_owned()));
         self.replies.push_back(Reply { op, result });
-    }
-
-    fn is_confirmed(&self, key: &SandboxKey) -> bool {
-        let place = self.leases.get(key).and_then(|lease| lease.place.as_ref());
-        place
-            .and_then(|place| self.enis.get(&place.eni)?.cidrs().get(&place.cidr))
-            .is_some_and(|cidr| cidr.confirmed)
     }
 }

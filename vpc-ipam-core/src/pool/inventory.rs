@@ -54,45 +54,58 @@ impl Pool {
             return;
         }
         let primary = self.enis.values().any(|eni| cidr.contains(eni.primary_ip));
-        if primary || self.overlaps(&cidr) {
+        if primary || self.is_held(&cidr) {
             return;
+        }
+        // Addresses that pods used while the cloud denied them have moved here: so do the leases.
+        for place in self.overlapping(&cidr) {
+            self.drop_cidr(&place.eni, &place.cidr);
         }
         let keys = self.leases.owners_in(&cidr);
         let Some(eni) = self.enis.get_mut(id) else { return };
         eni.insert(cidr);
         self.owners.insert(cidr, id.clone());
         self.gone_cidrs.remove(&cidr);
+        for (ip, past) in self.cooling.within(&cidr) {
+            eni.edit(&cidr, |c| c.slots.rest(ip, past));
+        }
         for key in keys {
             let Some(lease) = self.leases.get_mut(&key) else { continue };
             lease.place = Some(Place { eni: id.clone(), cidr });
             let ip = lease.ip;
             eni.edit(&cidr, |c| c.slots.lease(ip, key.clone()));
-            // Its owner may have asked for it in vain.
-            if let Some(op) = self.waiting.op_of(&key) {
-                self.waiting.remove(op);
-                let assignment = super::Assignment {
-                    key,
-                    ip,
-                    eni: Some(id.clone()),
-                    device: eni.device,
-                    card: eni.card,
-                    table: eni.table(),
-                };
-                self.replies.push_back(super::Reply { op, result: Ok(assignment) });
-            }
         }
     }
 
-    /// True if a CIDR of the pool shares an address with `cidr`.
-    fn overlaps(&self, cidr: &Prefix) -> bool {
+    /// CIDRs of the pool that share an address with `cidr`.
+    fn overlapping(&self, cidr: &Prefix) -> Vec<Place> {
         let last = cidr.nth(cidr.size().saturating_sub(1)).unwrap_or(cidr.base());
-        // CIDRs of the pool do not overlap each other, so two of them decide: the last one that
-        // starts at or before this one, and the first one that starts after.
+        // CIDRs of the pool do not overlap each other, so of those that start earlier only the last
+        // one can reach this far.
         let base = Prefix::host(cidr.base());
         let before = self.owners.range(..=base).next_back();
-        let after = self.owners.range(base..).next();
-        before.is_some_and(|(other, _)| other.covers(cidr) || cidr.covers(other))
-            || after.is_some_and(|(other, _)| other.base() <= last)
+        let after = self.owners.range(base..).take_while(|(other, _)| other.base() <= last);
+        before
+            .filter(|(other, _)| other.covers(cidr) || cidr.covers(other))
+            .into_iter()
+            .chain(after.filter(|(other, _)| **other != base))
+            .map(|(other, eni)| Place { eni: eni.clone(), cidr: *other })
+            .collect()
+    }
+
+    /// True if the pool holds some of these addresses, and the cloud did not deny it.
+    pub(super) fn is_held(&self, cidr: &Prefix) -> bool {
+        self.overlapping(cidr).iter().any(|place| self.is_confirmed(place))
+    }
+
+    /// True if the pool holds some of these addresses for their pods although the cloud denies it.
+    pub(super) fn is_denied(&self, cidr: &Prefix) -> bool {
+        self.overlapping(cidr).iter().any(|place| !self.is_confirmed(place))
+    }
+
+    pub(super) fn is_confirmed(&self, place: &Place) -> bool {
+        let cidr = self.enis.get(&place.eni).and_then(|eni| eni.cidrs().get(&place.cidr));
+        cidr.is_some_and(|cidr| cidr.confirmed)
     }
 
     /// Removes a CIDR from the pool with what is remembered of its addresses. Its leases stay,
@@ -100,17 +113,11 @@ impl Pool {
     pub(super) fn drop_cidr(&mut self, id: &EniId, cidr: &Prefix) {
         self.owners.remove(cidr);
         let Some(dropped) = self.enis.get_mut(id).and_then(|eni| eni.remove(cidr)) else { return };
-        for (ip, record) in dropped.slots.used() {
-            match record {
-                Use::Leased(key) => {
-                    if let Some(lease) = self.leases.get_mut(key) {
-                        lease.place = None;
-                    }
-                }
-                Use::Resting(past) => {
-                    self.cooling.remove(&(past.released, ip));
-                }
-                Use::Rested(_) => {}
+        for (_, record) in dropped.slots.used() {
+            if let Use::Leased(key) = record
+                && let Some(lease) = self.leases.get_mut(key)
+            {
+                lease.place = None;
             }
         }
     }
@@ -136,19 +143,26 @@ impl Pool {
         }
     }
 
-    /// Ends the use of an address, and what was kept for its sake.
-    pub(super) fn free_address(&mut self, place: &Place, ip: IpAddr, past: Option<Past>) {
+    /// Ends the use of an address, and what was kept for its sake. With `past`, the address rests.
+    pub(super) fn free_address(&mut self, place: Option<&Place>, ip: IpAddr, past: Option<Past>) {
+        if let Some(past) = &past {
+            self.cooling.push(ip, past.clone());
+        }
+        let Some(place) = place else { return };
         let Some(eni) = self.enis.get_mut(&place.eni) else { return };
-        let released = past.as_ref().map(|past| past.released);
         let lost = eni.edit(&place.cidr, |cidr| {
             cidr.slots.free(ip, past);
             !cidr.confirmed && cidr.slots.leased() == 0
         });
         if lost == Some(true) {
             self.drop_cidr(&place.eni, &place.cidr);
-        } else if let Some(released) = released {
-            self.cooling.insert((released, ip), place.clone());
         }
+    }
+
+    /// The CIDR of the pool that holds `ip`.
+    pub(super) fn place_of(&self, ip: IpAddr) -> Option<Place> {
+        let (cidr, eni) = self.owners.range(..=Prefix::host(ip)).next_back()?;
+        cidr.contains(ip).then(|| Place { eni: eni.clone(), cidr: *cidr })
     }
 
     /// Lets go of ENIs that the cloud does not show once their last pod has gone.

@@ -3,6 +3,7 @@
 mod action;
 mod assign;
 mod commit;
+mod cooling;
 mod growth;
 mod host;
 mod inventory;
@@ -12,15 +13,13 @@ mod reconcile;
 mod report;
 mod waiting;
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    net::IpAddr,
-};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use thiserror::Error;
 
 pub use self::action::{Action, Assign, Assignment, Event, Release, Reply};
 use self::{
+    cooling::Cooling,
     growth::GrowthState,
     host::Departing,
     inventory::Gone,
@@ -113,8 +112,8 @@ pub struct Pool {
     leases: Leases,
     waiting: Waiting,
     journal: Journal,
-    /// Resting addresses by the time of their release.
-    cooling: BTreeMap<(Time, IpAddr), Place>,
+    /// Resting addresses, whether or not an ENI of the pool holds them now.
+    cooling: Cooling,
     describing: Describing,
     growth: GrowthState,
     draining: bool,
@@ -162,7 +161,7 @@ impl Pool {
             leases,
             waiting: Waiting::default(),
             journal: Journal::new(),
-            cooling: BTreeMap::new(),
+            cooling: Cooling::default(),
             describing: Describing::new(now),
             growth: GrowthState::new(),
             draining: false,
@@ -273,13 +272,10 @@ impl Pool {
 
     /// Ends what has had its time: rests of addresses.
     fn expire(&mut self, now: Time) {
-        while let Some(entry) = self.cooling.first_entry() {
-            let (released, ip) = *entry.key();
-            if now < rested_at(released, &self.config) {
-                break;
-            }
-            let place = entry.remove();
-            if let Some(eni) = self.enis.get_mut(&place.eni) {
+        while let Some(ip) = self.cooling.pop(|released| rested_at(released, &self.config) <= now) {
+            if let Some(place) = self.place_of(ip)
+                && let Some(eni) = self.enis.get_mut(&place.eni)
+            {
                 eni.edit(&place.cidr, |cidr| cidr.slots.rest_over(ip));
             }
         }
@@ -311,7 +307,7 @@ impl Pool {
     }
 
     fn cooling_timeout(&self) -> Option<Time> {
-        self.cooling.keys().next().map(|(released, _)| rested_at(*released, &self.config))
+        self.cooling.first().map(|released| rested_at(released, &self.config))
     }
 }
 

@@ -182,10 +182,8 @@ impl Pool {
             return;
         }
         shown.cidrs.retain(|cidr| {
-            let lost =
-                known.and_then(|eni| eni.cidrs().get(cidr)).is_some_and(|cidr| !cidr.confirmed);
-            let denied = self.gone_cidrs.get(cidr).is_some_and(denied);
-            !denied && (authoritative || !lost)
+            let gone = self.gone_cidrs.get(cidr).is_some_and(denied);
+            !gone && (authoritative || !self.is_denied(cidr))
         });
         self.adopt(&shown, now);
     }

@@ -1,6 +1,6 @@
 //! The pool in numbers and words.
 
-use super::{Lease, Phase, Pool, Reply, rested_at};
+use super::{Lease, Phase, Pool, Reply};
 use crate::{
     eni::{Cidr, Eni, serves},
     id::SandboxKey,
@@ -109,7 +109,7 @@ impl Pool {
         parts.push(reason.to_string());
         let cooling: u64 = self.enis.values().map(|eni| eni.tally().cooling).sum();
         if cooling > 0 {
-            let next = self.cooling.keys().next().map(|(at, _)| rested_at(*at, &self.config));
+            let next = self.cooling_timeout();
             let wait_s = next.map_or(0, |at| at.since(now).as_secs());
             parts.push(format!("{cooling} released address(es) rest, the next for {wait_s} s"));
         }
@@ -126,6 +126,10 @@ impl Pool {
 
     pub(super) fn absent_owner_text(&self, key: &SandboxKey) -> String {
         let ip = self.leases.get(key).map_or_else(String::new, |lease| lease.ip.to_string());
+        let placed = self.leases.get(key).and_then(|lease| lease.place.as_ref());
+        if let Some(place) = placed {
+            return format!("this sandbox owns {ip}, but {} is not set up on the host", place.eni);
+        }
         let why = if self.describing.confirmed {
             "EC2 does not show it on any ENI of this node; delete the pod to get another one"
         } else {
@@ -342,8 +346,9 @@ impl Pool {
         if owned != self.owners.len() {
             return Err(format!("{owned} blocks, but {} in the index", self.owners.len()));
         }
-        if cooling != self.cooling.len() as u64 {
-            return Err(format!("{cooling} resting, but {} queued", self.cooling.len()));
+        let queued = self.cooling.ips().filter(|ip| self.place_of(*ip).is_some()).count() as u64;
+        if cooling != queued {
+            return Err(format!("{cooling} resting, but {queued} queued"));
         }
         let placed = self.leases.iter().filter(|(_, lease)| lease.place.is_some()).count() as u64;
         if leased != placed {

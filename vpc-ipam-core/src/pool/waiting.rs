@@ -1,4 +1,4 @@
-//! ADDs that wait: for any address, or for the ENI of the address that they own.
+//! ADDs that wait: for any address, or for the ENI of the address that they own to be ready.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ pub(super) struct Waiter {
     pub(super) pod: PodRef,
     pub(super) deadline: Time,
     pub(super) since: Time,
-    /// It owns an address already, which is not on any ENI of the pool.
+    /// It owns an address already, which no ENI of the pool serves yet.
     pub(super) owner: bool,
 }
 
@@ -67,6 +67,15 @@ impl Waiting {
     /// ADDs that any address would serve, oldest first.
     pub(super) fn all(&self) -> Vec<(OpId, Time)> {
         self.queue.iter().filter(|(_, w)| !w.owner).map(|(op, w)| (*op, w.deadline)).collect()
+    }
+
+    /// ADDs that wait for their own address, oldest first.
+    pub(super) fn owners(&self) -> Vec<(OpId, SandboxKey)> {
+        if self.owners == 0 {
+            return Vec::new();
+        }
+        let owners = self.queue.iter().filter(|(_, w)| w.owner);
+        owners.map(|(op, w)| (*op, w.key.clone())).collect()
     }
 
     /// An ADD whose time is up.

@@ -117,28 +117,39 @@ pub fn limits(pool: &Pool) -> Result<(), Violation> {
     // ENIs that others attach are not the pool's doing, but they are never more than EC2 allows.
     ensure!(places <= u64::from(config.max_enis), "{places} ENIs of {} allowed", config.max_enis);
     for eni in &view.enis {
-        let taken = eni.taken + eni.incoming;
+        let taken = eni.taken;
         ensure!(taken <= config.slots, "{} uses {taken} of {} slots", eni.id, config.slots);
     }
     Ok(())
 }
 
-/// What the pool holds is what EC2 says the instance holds, and no ENI is left unattached. True of a
-/// pool at rest, while nobody else changes the node and no clean-up was made to fail.
+/// What the pool holds is what EC2 says the instance holds, but for blocks kept because pods still use
+/// them; and no ENI is left unattached. True of a pool at rest whose clean-ups did not fail.
 ///
 /// # Errors
 ///
 /// The first violation found.
 pub fn nothing_leaked(pool: &Pool, world: &World, instance: &InstanceId) -> Result<(), Violation> {
-    let held: BTreeMap<EniId, Vec<Prefix>> = pool
-        .stats()
-        .enis
-        .iter()
-        .map(|eni| (eni.id.clone(), eni.cidrs.iter().map(|cidr| cidr.cidr).collect()))
+    let stats = pool.stats();
+    let owned: BTreeSet<(EniId, Prefix)> = world
+        .enis_of(instance)
+        .into_iter()
+        .flat_map(|eni| eni.owned().into_iter().map(|cidr| (eni.id.clone(), cidr)))
         .collect();
-    let owned: BTreeMap<EniId, Vec<Prefix>> =
-        world.enis_of(instance).into_iter().map(|eni| (eni.id.clone(), eni.owned())).collect();
-    ensure!(held == owned, "the pool holds {held:?}, EC2 says {owned:?}");
+    let mut held = BTreeSet::new();
+    for eni in &stats.enis {
+        for cidr in &eni.cidrs {
+            let block = (eni.id.clone(), cidr.cidr);
+            let kept = cidr.assigned() > 0;
+            ensure!(kept || owned.contains(&block), "{block:?} is held, but not on the instance");
+            held.insert(block);
+        }
+    }
+    let leaked = owned.difference(&held).next();
+    ensure!(leaked.is_none(), "{leaked:?} is on the instance, but not in the pool");
+    let known: BTreeSet<&EniId> = stats.enis.iter().map(|eni| &eni.id).collect();
+    let unknown = world.enis_of(instance).into_iter().find(|eni| !known.contains(&eni.id));
+    ensure!(unknown.is_none(), "an ENI is attached, but not in the pool: {unknown:?}");
     let loose = world.enis().find(|eni| eni.attachment.is_none());
     ensure!(loose.is_none(), "an ENI was left behind: {loose:?}");
     Ok(())

@@ -14,6 +14,8 @@ use crate::{
 pub(super) struct Request {
     pub(super) key: SandboxKey,
     adds: bool,
+    /// A pod has used an address under this key.
+    used: bool,
 }
 
 /// The sandbox of that number.
@@ -41,7 +43,7 @@ impl Sim {
                 self.running.insert(key, assignment.ip);
             }
             Ok(Assign::Pending(op)) => {
-                self.requests.insert(op, Request { key, adds: true });
+                self.requests.insert(op, Request { key, adds: true, used: false });
             }
             Err(error) => self.refused.push((key, error.to_string())),
         }
@@ -68,7 +70,8 @@ impl Sim {
                 }
             }
             Ok(Release::Pending(op)) => {
-                self.requests.insert(op, Request { key: key.clone(), adds: false });
+                self.requests
+                    .insert(op, Request { key: key.clone(), adds: false, used: ip.is_some() });
             }
             Err(error) => return Err(Violation(format!("a release was refused: {error}"))),
         }
@@ -104,7 +107,9 @@ impl Sim {
                 (true, Ok(assignment)) => self.pod_started(&request.key, &assignment)?,
                 (true, Err(error)) => self.refused.push((request.key, error.to_string())),
                 (false, Ok(assignment)) => {
-                    self.released.insert(assignment.ip, self.now);
+                    if request.used {
+                        self.released.insert(assignment.ip, (self.now, request.key));
+                    }
                 }
                 // The runtime repeats a failed DEL.
                 (false, Err(AssignError::NotDurable(_))) => self.request_release(&request.key)?,
@@ -124,8 +129,12 @@ impl Sim {
         if let Some((other, _)) = self.running.iter().find(|(k, held)| **held == ip && *k != key) {
             return Err(Violation(format!("{ip} of {other} was given to {key} too")));
         }
-        let rested = |released: &Time| self.now.since(*released) > self.config.pool.cooldown;
-        if self.released.get(&ip).is_some_and(|released| !rested(released)) {
+        let cooldown = self.config.pool.cooldown;
+        // A sandbox that comes back while its release is being written keeps its address.
+        let resting = |(released, last): &(Time, SandboxKey)| {
+            last != key && self.now.since(*released) <= cooldown
+        };
+        if self.released.get(&ip).is_some_and(resting) {
             return Err(Violation(format!("{ip} was given again before its rest was over")));
         }
         let routed = self.datapath.eni_of(ip);
