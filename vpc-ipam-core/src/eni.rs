@@ -34,6 +34,8 @@ pub(crate) struct Cidr {
     pub(crate) slots: Slots,
     /// False while the cloud does not show it although pods use it.
     pub(crate) confirmed: bool,
+    /// Since when instance metadata alone vouches for it; not given to pods before that has aged.
+    pub(crate) hinted: Option<Time>,
     /// The host knows that its packets leave by this ENI.
     pub(crate) ready: bool,
 }
@@ -48,7 +50,7 @@ pub(crate) struct Tally {
     pub(crate) total: u64,
     pub(crate) assigned: u64,
     pub(crate) cooling: u64,
-    /// Serving CIDRs that the host does not know yet.
+    /// Serving CIDRs that the host does not know yet, or that EC2 has not confirmed.
     pub(crate) unready: u64,
     /// Confirmed CIDRs of the other mode without lease or resting address.
     pub(crate) foreign_idle: u64,
@@ -80,7 +82,7 @@ impl Tally {
             tally.total = cidr.slots.size();
             tally.assigned = leased;
             tally.cooling = resting;
-            tally.unready = u64::from(!cidr.ready);
+            tally.unready = u64::from(!cidr.ready || cidr.hinted.is_some());
         } else {
             tally.foreign_idle = u64::from(leased + resting == 0);
         }
@@ -249,8 +251,8 @@ impl Eni {
     }
 
     /// Adds an unused CIDR; the host must learn of it before pods can have it.
-    pub(crate) fn insert(&mut self, prefix: Prefix) {
-        let cidr = Cidr { slots: Slots::new(prefix), confirmed: true, ready: false };
+    pub(crate) fn insert(&mut self, prefix: Prefix, hinted: Option<Time>) {
+        let cidr = Cidr { slots: Slots::new(prefix), confirmed: true, hinted, ready: false };
         self.enter(prefix, cidr);
         self.host.stale = true;
     }
@@ -312,7 +314,8 @@ impl Eni {
     }
 
     fn preference(&self, prefix: &Prefix, cidr: &Cidr) -> Option<Preference> {
-        let assignable = cidr.confirmed && cidr.ready && serves(prefix, self.mode);
+        let assignable =
+            cidr.confirmed && cidr.hinted.is_none() && cidr.ready && serves(prefix, self.mode);
         let (rank, _) = assignable.then(|| cidr.slots.next())??;
         Some((Reverse(cidr.slots.leased()), rank, *prefix))
     }

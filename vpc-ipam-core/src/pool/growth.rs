@@ -6,7 +6,7 @@ use super::{Action, Op, Pool, inventory::GONE_FOR, inventory::Gone};
 use crate::{
     addr::Prefix,
     backoff::Backoff,
-    cloud::{AddressCount, CloudEni, CloudError, CloudErrorKind, CreateEni},
+    cloud::{AddressCount, Authority, CloudEni, CloudError, CloudErrorKind, CreateEni},
     eni::RETRY_CAP,
     id::{EniId, OpId},
     plan::{self, Growth, Holds, Plan, Reason, Shrink},
@@ -187,7 +187,7 @@ impl Pool {
                 }
                 for cidr in cidrs {
                     self.gone_cidrs.remove(&cidr);
-                    self.add_cidr(&id, cidr);
+                    self.add_cidr(&id, cidr, Authority::Ec2, now);
                 }
             }
             // Asking again at once would get the same answer.
@@ -217,7 +217,7 @@ impl Pool {
                 for cidr in &cloud.cidrs {
                     self.gone_cidrs.remove(cidr);
                 }
-                self.adopt(&cloud, now);
+                self.adopt(&cloud, Authority::Ec2, now);
             }
             Err(error) => {
                 if !self.learn_from(&error, count, now) {

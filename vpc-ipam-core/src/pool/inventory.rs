@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use super::{Place, Pool};
 use crate::{
     addr::Prefix,
-    cloud::CloudEni,
+    cloud::{Authority, CloudEni},
     eni::Eni,
     id::EniId,
     slots::{Past, Use},
@@ -15,6 +15,10 @@ use crate::{
 /// How long something given up is not taken back on the word of a cloud view: EC2 may show it for
 /// a while. The reference's value.
 pub(super) const GONE_FOR: Duration = Duration::from_secs(60);
+
+/// How long instance metadata must have shown a CIDR before pods get it on that word alone. Metadata
+/// follows EC2 within seconds; a restart while EC2 is away must not revive what was just given back.
+const HINT_AGE_MIN: Duration = Duration::from_secs(10);
 
 /// When something was given up.
 #[derive(Clone, Copy, Debug)]
@@ -26,8 +30,8 @@ pub(super) struct Gone {
 }
 
 impl Pool {
-    /// Takes an ENI into the pool, or what is new of a known one. The cloud has confirmed it.
-    pub(super) fn adopt(&mut self, cloud: &CloudEni, now: Time) {
+    /// Takes an ENI into the pool, or what is new of a known one.
+    pub(super) fn adopt(&mut self, cloud: &CloudEni, authority: Authority, now: Time) {
         if let Some(eni) = self.enis.get_mut(&cloud.id) {
             eni.refresh(cloud);
             eni.missing = false;
@@ -37,20 +41,25 @@ impl Pool {
             self.enis.insert(cloud.id.clone(), eni);
         }
         for cidr in &cloud.cidrs {
-            self.add_cidr(&cloud.id, *cidr);
+            self.add_cidr(&cloud.id, *cidr, authority, now);
         }
     }
 
-    /// Takes a CIDR that the cloud has confirmed into the pool, and binds the leases in it. Nothing
+    /// Takes a CIDR that the cloud shows into the pool, and binds the leases in it. Nothing
     /// happens if it would overlap another one or contain the node's own addresses: a view can be
     /// torn between two moments.
-    pub(super) fn add_cidr(&mut self, id: &EniId, cidr: Prefix) {
+    pub(super) fn add_cidr(&mut self, id: &EniId, cidr: Prefix, authority: Authority, now: Time) {
         let Some(eni) = self.enis.get_mut(id) else { return };
         if eni.leaving.contains(&cidr) {
             return;
         }
         if eni.cidrs().contains_key(&cidr) {
-            eni.edit(&cidr, |c| c.confirmed = true);
+            eni.edit(&cidr, |c| {
+                c.confirmed = true;
+                let vouched =
+                    |since: &Time| authority == Authority::Ec2 || now.since(*since) >= HINT_AGE_MIN;
+                c.hinted = c.hinted.filter(|since| !vouched(since));
+            });
             return;
         }
         let primary = self.enis.values().any(|eni| cidr.contains(eni.primary_ip));
@@ -63,7 +72,7 @@ impl Pool {
         }
         let keys = self.leases.owners_in(&cidr);
         let Some(eni) = self.enis.get_mut(id) else { return };
-        eni.insert(cidr);
+        eni.insert(cidr, (authority == Authority::Imds).then_some(now));
         self.owners.insert(cidr, id.clone());
         self.gone_cidrs.remove(&cidr);
         for (ip, past) in self.cooling.within(&cidr) {

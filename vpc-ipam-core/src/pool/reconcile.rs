@@ -185,7 +185,8 @@ impl Pool {
             let gone = self.gone_cidrs.get(cidr).is_some_and(denied);
             !gone && (authoritative || !self.is_denied(cidr))
         });
-        self.adopt(&shown, now);
+        let authority = if authoritative { Authority::Ec2 } else { Authority::Imds };
+        self.adopt(&shown, authority, now);
     }
 }
 

@@ -107,6 +107,10 @@ impl Datapath for FakeDatapath {
         let mut state = lock(&self.state);
         state.set_ups += 1;
         state.check(eni, true)?;
+        // A source leaves by one ENI only: the last set-up that names it decides.
+        for other in state.enis.values_mut().filter(|other| other.id != eni.id) {
+            other.sources.retain(|source| !eni.sources.contains(source));
+        }
         state.enis.insert(eni.id.clone(), eni.clone());
         Ok(())
     }
