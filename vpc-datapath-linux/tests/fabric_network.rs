@@ -293,6 +293,14 @@ fn a_prefix_is_owned_as_a_whole() -> Outcome {
         let outcome = udp_probe(&v.a, Some(ip(address)), target.addr(), &spec);
         assert_eq!(outcome.is_ok(), works, "{address}: {outcome}");
     }
+    // A prefix gives way to one of its addresses, and comes back.
+    for (owned, works) in [("10.0.0.80/32", false), ("10.0.0.80/28", true)] {
+        v.fabric.set_owned("eni-a0", &[prefix(owned)]).unwrap();
+        assert!(arrives(&v.a, "10.0.0.80", &v.b, at("10.0.0.11", 9)));
+        let within = if works { LIMIT } else { SILENCE };
+        let arrived = arrives_within(within, &v.a, "10.0.0.95", &v.b, at("10.0.0.11", 9));
+        assert_eq!(arrived, works, "{owned}");
+    }
     Outcome::Pass
 }
 
@@ -469,6 +477,9 @@ fn mistakes_are_refused_and_leave_nothing() -> Outcome {
     }
     v.fabric.set_owned("eni-a0", &[prefix("10.0.0.64/28")]).unwrap();
     assert!(v.fabric.set_owned("eni-b0", &[prefix("10.0.0.65/32")]).is_err());
+    assert!(
+        v.fabric.set_owned("eni-a0", &[prefix("10.0.0.64/28"), prefix("10.0.0.65/32")]).is_err()
+    );
     assert!(v.fabric.set_owned("eni-none", &[]).is_err());
     assert!(v.fabric.detach_eni("eni-none").is_err());
     assert!(v.fabric.add_subnet(prefix("10.0.0.128/25")).is_err());

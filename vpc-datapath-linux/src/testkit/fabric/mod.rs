@@ -280,15 +280,14 @@ impl Fabric {
         let port = self.port(eni_id)?.clone();
         let wanted: BTreeSet<Prefix> = owned.iter().copied().collect();
         for prefix in &wanted {
-            self.check_ownable(&port, prefix)?;
+            self.check_ownable(&port, &wanted, prefix)?;
         }
-        let primary = Prefix::host(IpAddr::V4(port.eni.primary_ip));
         let mut changes = nft::Transaction::new();
         let mut routes = Batch::new();
         let lost: Vec<Prefix> = self
             .owners
             .iter()
-            .filter(|(p, owner)| *owner == eni_id && **p != primary && !wanted.contains(p))
+            .filter(|(p, owner)| *owner == eni_id && **p != port.primary() && !wanted.contains(p))
             .map(|(p, _)| *p)
             .collect();
         for prefix in &lost {
@@ -318,20 +317,32 @@ impl Fabric {
         Ok(())
     }
 
-    fn check_ownable(&self, port: &Port, prefix: &Prefix) -> Result<(), FabricError> {
+    fn check_ownable(
+        &self,
+        port: &Port,
+        wanted: &BTreeSet<Prefix>,
+        prefix: &Prefix,
+    ) -> Result<(), FabricError> {
         if !port.eni.subnet.covers(prefix) {
             return Err(FabricError::OutsideSubnet { prefix: *prefix, subnet: port.eni.subnet });
         }
-        let whole_and_secondary = |other: &Prefix, owner: &str| {
-            other == prefix
-                && self.ports.get(owner).is_some_and(|p| !prefix.contains(p.eni.primary_ip.into()))
+        let movable = |other: &Prefix, owner: &str| {
+            // What the ENI itself owned and no longer does is given up before.
+            (owner == port.eni.eni_id && *other != port.primary() && !wanted.contains(other))
+                || (other == prefix && !self.is_primary(owner, prefix))
         };
-        match self.owners.iter().find(|(p, _)| p.covers(prefix) || prefix.covers(p)) {
-            Some((other, owner)) if !whole_and_secondary(other, owner) => {
-                Err(FabricError::Owned { prefix: *prefix, eni_id: owner.clone() })
-            }
-            _ => Ok(()),
+        let overlaps = |p: &Prefix| p.covers(prefix) || prefix.covers(p);
+        let owner =
+            self.owners.iter().find(|(p, owner)| overlaps(p) && !movable(p, owner)).map(|(_, o)| o);
+        let twice = wanted.iter().any(|p| p != prefix && overlaps(p)).then_some(&port.eni.eni_id);
+        match owner.or(twice) {
+            Some(owner) => Err(FabricError::Owned { prefix: *prefix, eni_id: owner.clone() }),
+            None => Ok(()),
         }
+    }
+
+    fn is_primary(&self, eni_id: &str, prefix: &Prefix) -> bool {
+        self.ports.get(eni_id).is_some_and(|port| port.primary() == *prefix)
     }
 
     fn owner_of(&self, prefix: &Prefix) -> Option<String> {

@@ -27,6 +27,11 @@ impl Port {
         IpAddr::V4(self.eni.primary_ip)
     }
 
+    /// Its primary address, which it cannot lose.
+    pub(super) fn primary(&self) -> Prefix {
+        Prefix::host(self.primary_ip())
+    }
+
     /// The router's route to an address or prefix that the ENI owns. By way of its primary address,
     /// since one neighbour entry is then enough: nobody at the other end answers ARP for pods.
     pub(super) fn route_to(&self, prefix: Prefix) -> Route {

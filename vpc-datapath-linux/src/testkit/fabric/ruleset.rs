@@ -1,7 +1,5 @@
 //! The router's nftables rules: the source check, who may talk to the internet, and whom ARP finds.
 
-use std::net::IpAddr;
-
 use vpc_ipam_core::addr::Prefix;
 
 use super::port::Port;
@@ -153,7 +151,7 @@ pub(super) fn add_port(port: &Port) -> Transaction {
         .add_rule(&table, &chain, &Rule::new().saddr_in(&set).accept())
         .add_rule(&table, &chain, &remember_and_drop(&counter))
         .add_elements(&table, PORTS, &[port_element(port)]);
-    own(&mut t, port, &primary(port));
+    own(&mut t, port, &port.primary());
     if port.eni.primary {
         t.add_elements(&table, PUBLIC, &[public_element(port)]);
     }
@@ -193,10 +191,6 @@ pub(super) fn own(t: &mut Transaction, port: &Port, prefix: &Prefix) {
 /// Undoes [`own`].
 pub(super) fn disown(t: &mut Transaction, port: &Port, prefix: &Prefix) {
     t.delete_elements(&table(), &owned(port), &Element::of_prefix(prefix, None));
-}
-
-fn primary(port: &Port) -> Prefix {
-    Prefix::host(IpAddr::V4(port.eni.primary_ip))
 }
 
 fn port_element(port: &Port) -> Element {
