@@ -116,10 +116,12 @@ impl Emulator {
         self.tick();
     }
 
-    /// Lets everything happen that is due and tells the hook. After each EC2 request this happens by
-    /// itself, at the right time; call it after changing the world by hand.
+    /// Lets everything happen that is due and tells the hook; inside a tokio runtime also what falls
+    /// due later, at its time. EC2 requests do so by themselves; call it after changing the world by
+    /// hand.
     pub fn tick(&self) {
         self.shared.tell();
+        self.shared.schedule();
     }
 
     /// EC2's Query protocol.
@@ -186,6 +188,7 @@ impl Shared {
 
     /// Makes sure that somebody looks when the next change falls due.
     fn schedule(self: &Arc<Self>) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let Some(due) = self.world().poll_timeout() else { return };
         {
             let mut next = lock(&self.next_tick);
@@ -196,7 +199,7 @@ impl Shared {
         }
         let weak = Arc::downgrade(self);
         let wait = due.since(self.now());
-        tokio::spawn(async move {
+        runtime.spawn(async move {
             tokio::time::sleep(wait).await;
             let Some(shared) = weak.upgrade() else { return };
             {

@@ -3,7 +3,7 @@
 use std::{sync::mpsc, time::Duration};
 
 use vpc_eni_aws::emulator::wall_clock;
-use vpc_ipam_core::testkit::ec2::WorldChange;
+use vpc_ipam_core::testkit::ec2::{AttachNetworkInterface, CreateNetworkInterface, WorldChange};
 
 use super::*;
 
@@ -61,6 +61,27 @@ async fn late_changes_are_told_when_they_are_due_without_any_request() {
     attach(2).await;
     ec2_ok(ec2, &format!("Action=DetachNetworkInterface&AttachmentId={first}")).await;
     assert_eq!(next(&mut told).await, "detached");
+}
+
+#[tokio::test]
+async fn changes_made_by_hand_are_told_when_they_are_due() {
+    let delays = Delays { link_after_attach: Duration::from_millis(100), ..Delays::NONE };
+    let config = config("m5.large").start(wall_clock()()).delays(delays);
+    let world = Arc::new(Mutex::new(config.build().unwrap()));
+    world.lock().unwrap().take_changes();
+    let emulator = Emulator::new(Arc::clone(&world), wall_clock());
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    emulator.on_change(move |change| tell.send(kind(&change)).unwrap());
+    {
+        let mut world = world.lock().unwrap();
+        let (subnet, instance) = (world.subnets()[0].id.clone(), world.instances()[0].id.clone());
+        let request = CreateNetworkInterface::new(subnet);
+        let eni = world.create_network_interface(&request, emulator.now()).unwrap().id;
+        let attach = AttachNetworkInterface { eni, instance, device: 1, card: 0 };
+        world.attach_network_interface(&attach, emulator.now()).unwrap();
+    }
+    emulator.tick();
+    assert_eq!(next(&mut told).await, "attached");
 }
 
 async fn next(told: &mut tokio::sync::mpsc::UnboundedReceiver<&'static str>) -> &'static str {
