@@ -86,12 +86,12 @@ fn digest(pod: &PodRef, index: usize) -> [u8; 20] {
     Sha1::digest(text.as_bytes()).into()
 }
 
-/// Interface index of both ends of the pair of a pod with an address.
+/// Interface index of the host end of a pod with an address.
 ///
 /// Derived, so that everything about a pair can be asked for in one send when it is made, and so that a
 /// late DEL finds exactly the pair of this pod with this address or none: another pod that has the
 /// address by then, or the same pod with another address, has another index. The low 16 bits of the
-/// address keep apart what lives on one node, 14 bits of the name's hash what comes one after another.
+/// address keep apart what lives on one node, 13 bits of the name's hash what comes one after another.
 /// Bit 30 keeps away from the numbers that the kernel hands out, which count up from 1.
 pub(crate) fn link_index(pod: &PodRef, ip: IpAddr) -> u32 {
     const DERIVED: u32 = 1 << 30;
@@ -103,8 +103,14 @@ pub(crate) fn link_index(pod: &PodRef, ip: IpAddr) -> u32 {
         }
     };
     let [a, b, ..] = digest(pod, 0);
-    let hash = u32::from(u16::from_be_bytes([a, b]) & 0x3fff);
+    let hash = u32::from(u16::from_be_bytes([a, b]) & 0x1fff);
     DERIVED | hash << 16 | u32::from(u16::from_be_bytes([c, d]))
+}
+
+/// Index of the other end of the pair whose host end has `host`. Tools take a link whose own index is
+/// its peer's for one without a peer, so the two differ.
+pub(crate) fn peer_index(host: u32) -> u32 {
+    host | 1 << 29
 }
 
 #[cfg(test)]
@@ -161,5 +167,6 @@ mod tests {
         assert_eq!(unique.len(), 4);
         assert!(all.iter().all(|i| *i < 1 << 31 && *i >= 1 << 30));
         assert_eq!(link_index(&web, a), link_index(&web, a));
+        assert!(all.iter().all(|i| peer_index(*i) != *i && !all.contains(&peer_index(*i))));
     }
 }

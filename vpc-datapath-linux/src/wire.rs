@@ -3,7 +3,8 @@
 use std::io;
 
 use netlink_packet_core::{
-    NLM_F_ACK_TLVS, NLM_F_CAPPED, NLMSG_ERROR, NetlinkBuffer, NlasIterator, nla_align,
+    NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, NetlinkBuffer,
+    NlasIterator, nla_align,
 };
 use netlink_sys::{Socket, SocketAddr};
 use nix::libc;
@@ -171,6 +172,66 @@ fn ext_ack_text(attributes: &[u8]) -> Option<String> {
     })
 }
 
+/// How a dump ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum DumpEnd {
+    Complete,
+    /// Something changed meanwhile: objects may be missing or twice in it.
+    Interrupted,
+    Refused {
+        errno: i32,
+        detail: Option<String>,
+    },
+}
+
+/// Follows a dump from message to message.
+#[derive(Debug, Default)]
+struct DumpReader {
+    interrupted: bool,
+}
+
+impl DumpReader {
+    /// The end, if `frame` is it: an acknowledgement, a refusal, or a DONE that may carry an error.
+    fn end(&mut self, frame: &Frame<'_>) -> Option<DumpEnd> {
+        // Any one message of it may be the one that says so.
+        self.interrupted |= frame.flags & NLM_F_DUMP_INTR != 0;
+        let whole = if self.interrupted { DumpEnd::Interrupted } else { DumpEnd::Complete };
+        if frame.kind == NLMSG_DONE {
+            let code = frame.payload.first_chunk::<4>().map_or(0, |b| i32::from_ne_bytes(*b));
+            let refused = DumpEnd::Refused { errno: code.saturating_abs(), detail: None };
+            return Some(if code < 0 { refused } else { whole });
+        }
+        Some(match frame.verdict()? {
+            Verdict::Done => whole,
+            Verdict::Refused { errno, detail } => DumpEnd::Refused { errno, detail },
+        })
+    }
+}
+
+impl Wire {
+    /// Reads the answer to dump `seq`, message by message.
+    pub(crate) fn read_dump<E: From<io::Error>>(
+        &mut self,
+        seq: u32,
+        mut each: impl FnMut(&Frame<'_>) -> Result<(), E>,
+    ) -> Result<DumpEnd, E> {
+        let mut reader = DumpReader::default();
+        loop {
+            for frame in frames(self.recv()?) {
+                let frame = frame?;
+                // Anything else is the tail of an exchange that failed halfway.
+                if frame.seq != seq {
+                    continue;
+                }
+                match reader.end(&frame) {
+                    Some(end) => return Ok(end),
+                    None => each(&frame)?,
+                }
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 mod tests {
@@ -211,5 +272,38 @@ mod tests {
             assert!(last.is_err(), "cut at {cut}");
         }
         assert_eq!(frames(&msg).count(), 1);
+    }
+
+    fn done(flags: u16, code: i32) -> (u16, [u8; 4]) {
+        (flags, code.to_ne_bytes())
+    }
+
+    #[test]
+    fn one_interrupted_message_spoils_the_whole_dump() {
+        let object = |flags| Frame { kind: 16, flags, seq: 1, payload: &[] };
+        let (flags, payload) = done(0, 0);
+        let end = Frame { kind: NLMSG_DONE, flags, seq: 1, payload: &payload };
+        let mut reader = DumpReader::default();
+        assert_eq!(reader.end(&object(0)), None);
+        assert_eq!(reader.end(&end), Some(DumpEnd::Complete));
+        for spoiled in [0, 1] {
+            let mut reader = DumpReader::default();
+            for n in 0..3 {
+                let flags = if n == spoiled { NLM_F_DUMP_INTR } else { 0 };
+                assert_eq!(reader.end(&object(flags)), None);
+            }
+            assert_eq!(reader.end(&end), Some(DumpEnd::Interrupted));
+        }
+        let (flags, payload) = done(NLM_F_DUMP_INTR, 0);
+        let end = Frame { kind: NLMSG_DONE, flags, seq: 1, payload: &payload };
+        assert_eq!(DumpReader::default().end(&end), Some(DumpEnd::Interrupted));
+    }
+
+    #[test]
+    fn a_dump_that_ends_in_an_error_is_refused() {
+        let (flags, payload) = done(0, -nix::libc::ENOBUFS);
+        let end = Frame { kind: NLMSG_DONE, flags, seq: 1, payload: &payload };
+        let refused = DumpEnd::Refused { errno: nix::libc::ENOBUFS, detail: None };
+        assert_eq!(DumpReader::default().end(&end), Some(refused));
     }
 }

@@ -132,12 +132,17 @@ fn host_and_pod_reach_each_other() {
     node.datapath.set_up_pod(&pod_spec("cart", "10.0.1.50", &pod)).unwrap();
     let echo = run_in(&pod, || std::net::UdpSocket::bind("10.0.1.50:7").unwrap()).unwrap();
     let here = std::net::UdpSocket::bind("10.0.0.10:0").unwrap();
-    for socket in [&echo, &here] {
-        socket.set_read_timeout(Some(DEADLINE)).unwrap();
-    }
-    here.send_to(b"ping", "10.0.1.50:7").unwrap();
+    echo.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    here.set_read_timeout(Some(DEADLINE)).unwrap();
     let mut buf = [0; 16];
-    let (len, from) = echo.recv_from(&mut buf).unwrap();
+    let mut arrived = None;
+    // The kernel starts the links' queues in the background; what comes before that is lost.
+    eventually("a packet reaches the pod", || {
+        here.send_to(b"ping", "10.0.1.50:7").unwrap();
+        arrived = echo.recv_from(&mut buf).ok();
+        arrived.is_some()
+    });
+    let (len, from) = arrived.unwrap();
     assert_eq!(&buf[..len], b"ping");
     echo.send_to(b"pong", from).unwrap();
     let (len, from) = here.recv_from(&mut buf).unwrap();

@@ -15,7 +15,7 @@ use super::{
     },
 };
 use crate::{
-    names::{VethPrefix, link_index},
+    names::{VethPrefix, link_index, peer_index},
     netlink::{Batch, ErrorKind, LinkChange, NetlinkError, RouteFilter, Socket, delete_link},
     netns::NetnsFd,
     sysctl,
@@ -89,7 +89,7 @@ impl LinuxDatapath {
         for _ in 0..VETH_ATTEMPTS_MAX {
             let error = match index {
                 Some(index) => match socket.run(&self.with_fault(wiring.host_batch(), 0)) {
-                    Ok(()) => return Ok(Ends { host: index, pod: index }),
+                    Ok(()) => return Ok(Ends { host: index, pod: peer_index(index) }),
                     Err(e) => e,
                 },
                 None => match make_veth_slowly(wiring, socket, inside) {

@@ -13,7 +13,7 @@ use vpc_ipam_core::{
 
 use crate::{
     layout::{POD_TABLE, PRIORITY_CLASSIC_FROM_POD, PRIORITY_CLASSIC_TO_POD, PROTOCOL},
-    names::{VethPrefix, link_index},
+    names::{VethPrefix, link_index, peer_index},
     netlink::{Address, Batch, LinkChange, Neighbour, Request, Route, Rule, VethEnd, add_veth},
     netns::NetnsFd,
 };
@@ -32,7 +32,7 @@ pub(super) struct Wiring {
     pub(super) pod_if: String,
     pub(super) pod_mac: MacAddr,
     pub(super) ip: IpAddr,
-    /// Index that both ends would best have.
+    /// Index that the host end would best have.
     pub(super) index: u32,
     pub(super) mtu: u32,
     pub(super) netns: NetnsFd,
@@ -64,7 +64,7 @@ impl Wiring {
 
     /// Makes the pair; the kernel picks the indexes if none is given.
     pub(super) fn veth(&self, index: Option<u32>) -> Request {
-        let end = |name: &str, mac, up, netns| VethEnd {
+        let end = |name: &str, mac, index, up, netns| VethEnd {
             mac: Some(mac),
             mtu: Some(self.mtu),
             index,
@@ -74,8 +74,9 @@ impl Wiring {
         };
         // The kernel refuses a second end that is up at birth. So there is no carrier, and the host end
         // hears nothing, before the pod's batch.
-        let host = end(&self.host_if, self.host_mac, true, None);
-        let pod = end(&self.pod_if, self.pod_mac, false, Some(self.netns.clone()));
+        let host = end(&self.host_if, self.host_mac, index, true, None);
+        let netns = Some(self.netns.clone());
+        let pod = end(&self.pod_if, self.pod_mac, index.map(peer_index), false, netns);
         add_veth(&host, &pod)
     }
 

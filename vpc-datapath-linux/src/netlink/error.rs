@@ -141,6 +141,13 @@ impl NetlinkError {
     }
 }
 
+impl From<io::Error> for NetlinkError {
+    /// Of reading an answer.
+    fn from(source: io::Error) -> Self {
+        Self::Io { op: "receive", source }
+    }
+}
+
 fn join(refusals: &[Refusal]) -> String {
     refusals.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }

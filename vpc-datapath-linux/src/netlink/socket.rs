@@ -1,8 +1,8 @@
 //! The blocking rtnetlink socket: single requests, batches and dumps.
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NetlinkHeader,
-    NetlinkMessage, NetlinkPayload, ParseableParametrized,
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    ParseableParametrized,
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::protocols::NETLINK_ROUTE;
@@ -10,7 +10,7 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use super::error::{NetlinkError, Refusal};
 use crate::{
     netns::{NetnsError, NetnsFd, run_in},
-    wire::{Frame, Verdict, Wire, frames},
+    wire::{DumpEnd, Frame, Verdict, Wire, frames},
 };
 
 /// Attempts at a dump that other changes keep interrupting. Each takes about as long as one change,
@@ -163,9 +163,8 @@ impl Socket {
         self.wire.send(&bytes).map_err(NetlinkError::io("send"))?;
         let mut refused = Vec::new();
         while !waiting.is_empty() {
-            let datagram = self.wire.recv().map_err(NetlinkError::io("receive"))?;
-            for frame in frames(datagram) {
-                let frame = frame.map_err(NetlinkError::io("receive"))?;
+            for frame in frames(self.wire.recv()?) {
+                let frame = frame?;
                 let Some(verdict) = frame.verdict() else { continue };
                 let Some(at) = waiting.iter().position(|(seq, _)| *seq == frame.seq) else {
                     continue;
@@ -220,39 +219,19 @@ impl Socket {
         let bytes = encode(request.clone(), flags | NLM_F_REQUEST, seq);
         self.wire.send(&bytes).map_err(NetlinkError::io("send"))?;
         let mut all = Vec::new();
-        let mut interrupted = false;
-        loop {
-            let datagram = self.wire.recv().map_err(NetlinkError::io("receive"))?;
-            for frame in frames(datagram) {
-                let frame = frame.map_err(NetlinkError::io("receive"))?;
-                if frame.seq != seq {
-                    continue;
-                }
-                interrupted |= frame.flags & NLM_F_DUMP_INTR != 0;
-                match end_of_dump(what, &frame) {
-                    Some(Ok(())) => return Ok((!interrupted).then_some(all)),
-                    Some(Err(e)) => return Err(e),
-                    None => all.extend(pick(decode(what, &frame)?)),
-                }
+        let end = self.wire.read_dump(seq, |frame| -> Result<(), NetlinkError> {
+            all.extend(pick(decode(what, frame)?));
+            Ok(())
+        })?;
+        match end {
+            DumpEnd::Complete => Ok(Some(all)),
+            DumpEnd::Interrupted => Ok(None),
+            DumpEnd::Refused { errno, detail } => {
+                let label = format!("list {what}");
+                Err(NetlinkError::Refused(vec![Refusal { index: 0, label, errno, detail }]))
             }
         }
     }
-}
-
-/// How a dump ends: with an acknowledgement, an error, or a DONE message that carries an error code.
-fn end_of_dump(what: &'static str, frame: &Frame<'_>) -> Option<Result<(), NetlinkError>> {
-    let refused = |errno, detail| {
-        let label = format!("list {what}");
-        Err(NetlinkError::Refused(vec![Refusal { index: 0, label, errno, detail }]))
-    };
-    if frame.kind == NLMSG_DONE {
-        let code = frame.payload.first_chunk::<4>().map_or(0, |b| i32::from_ne_bytes(*b));
-        return Some(if code < 0 { refused(code.saturating_abs(), None) } else { Ok(()) });
-    }
-    frame.verdict().map(|verdict| match verdict {
-        Verdict::Done => Ok(()),
-        Verdict::Refused { errno, detail } => refused(errno, detail),
-    })
 }
 
 fn encode(message: RouteNetlinkMessage, flags: u16, seq: u32) -> Vec<u8> {

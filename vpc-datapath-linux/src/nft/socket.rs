@@ -1,8 +1,7 @@
 //! The blocking nfnetlink socket: transactions and dumps of nf_tables.
 
 use netlink_packet_core::{
-    DefaultNla, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NetlinkHeader,
-    NetlinkMessage, NetlinkPayload,
+    DefaultNla, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_netfilter::{
     NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily,
@@ -21,7 +20,7 @@ use super::{
 use crate::{
     netlink::{ErrorKind, NetlinkError, Refusal},
     netns::{NetnsError, NetnsFd, run_in},
-    wire::{Frame, Verdict, Wire, frames},
+    wire::{DumpEnd, Frame, Verdict, Wire, frames},
 };
 
 /// `NFNL_MSG_BATCH_BEGIN` and `NFNL_MSG_BATCH_END`.
@@ -108,9 +107,8 @@ impl Socket {
         let mut refusals: Vec<Refusal> = Vec::new();
         let mut finished = false;
         while !finished {
-            let datagram = self.wire.recv().map_err(NetlinkError::io("receive"))?;
-            for frame in frames(datagram) {
-                let frame = frame.map_err(NetlinkError::io("receive"))?;
+            for frame in frames(self.wire.recv()?) {
+                let frame = frame?;
                 let Some(verdict) = frame.verdict() else { continue };
                 let index = seqs.iter().position(|seq| *seq == frame.seq);
                 if index.is_none() && frame.seq != begin {
@@ -248,30 +246,18 @@ impl Socket {
         let seq = self.wire.next_seq();
         let bytes = encode(op, NLM_F_REQUEST | flags, seq);
         self.wire.send(&bytes).map_err(NetlinkError::io("send"))?;
-        let (mut all, mut interrupted) = (Vec::new(), false);
-        loop {
-            let datagram = self.wire.recv().map_err(NetlinkError::io("receive"))?;
-            for frame in frames(datagram) {
-                let frame = frame.map_err(NetlinkError::io("receive"))?;
-                if frame.seq != seq {
-                    continue;
-                }
-                interrupted |= frame.flags & NLM_F_DUMP_INTR != 0;
-                if frame.kind == NLMSG_DONE {
-                    return Ok((!interrupted).then_some(all));
-                }
-                match frame.verdict() {
-                    Some(Verdict::Done) => return Ok((!interrupted).then_some(all)),
-                    Some(Verdict::Refused { errno, detail }) => {
-                        let label = format!("list nftables {what}");
-                        let refusal = Refusal { index: 0, label, errno, detail };
-                        return Err(NetlinkError::Refused(vec![refusal]));
-                    }
-                    None => {
-                        let payload = frame.payload.get(NFGENMSG_LEN..).unwrap_or(&[]);
-                        all.extend(pick(&frame, &Attrs::parse(payload)));
-                    }
-                }
+        let mut all = Vec::new();
+        let end = self.wire.read_dump(seq, |frame| -> Result<(), NetlinkError> {
+            let payload = frame.payload.get(NFGENMSG_LEN..).unwrap_or(&[]);
+            all.extend(pick(frame, &Attrs::parse(payload)));
+            Ok(())
+        })?;
+        match end {
+            DumpEnd::Complete => Ok(Some(all)),
+            DumpEnd::Interrupted => Ok(None),
+            DumpEnd::Refused { errno, detail } => {
+                let label = format!("list nftables {what}");
+                Err(NetlinkError::Refused(vec![Refusal { index: 0, label, errno, detail }]))
             }
         }
     }
