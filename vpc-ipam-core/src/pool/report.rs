@@ -70,6 +70,7 @@ impl Pool {
         };
         let releasing = |lease: &Lease| matches!(lease.phase, Phase::Releasing { .. });
         if self.enis.values().any(coming)
+            || !self.growth.creating.is_empty()
             || self.departing.values().any(|d| d.delete)
             || self.has_foreign_idle()
             || self.leases.iter().any(|(_, lease)| releasing(lease))

@@ -1,7 +1,10 @@
 use super::bench::*;
-use crate::config::{
-    AllocationMode::{Prefix, Secondary},
-    WarmTargets,
+use crate::{
+    config::{
+        AllocationMode::{Prefix, Secondary},
+        WarmTargets,
+    },
+    pool::Action,
 };
 
 /// The published steady states: targets, pods, addresses per ENI, available addresses.
@@ -59,4 +62,26 @@ fn prefix_mode_reaches_the_published_steady_states() {
         let got = steady(Prefix, targets, 110, pods);
         assert_eq!(got, (vec![prefixes * 16], available), "{targets:?} {pods}");
     }
+}
+
+#[test]
+fn adds_wait_for_the_eni_that_will_bring_the_node_to_its_pod_limit() {
+    let mut config = config(Secondary, WarmTargets::default());
+    config.max_pods = 27;
+    let mut bench = Bench::new(config);
+    bench.pass_s(1);
+    for n in 0..9 {
+        bench.add(n);
+    }
+    bench.pass_s(1);
+    bench.hold = |action| matches!(action, Action::CreateEni { .. });
+    for n in 9..20 {
+        bench.ask(n);
+    }
+    bench.pass_s(1);
+    let refused = |bench: &Bench| bench.replies.values().filter(|r| r.is_err()).count();
+    assert_eq!((refused(&bench), bench.pool.stats().waiting), (0, 2));
+    bench.answer_held();
+    bench.pass_s(1);
+    assert_eq!((refused(&bench), bench.pool.stats().waiting), (0, 0));
 }
