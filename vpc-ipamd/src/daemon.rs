@@ -5,8 +5,8 @@ use std::{fmt, future::Future, io, os::unix::net::UnixListener, sync::Arc, time:
 use thiserror::Error;
 use tokio::{
     sync::{mpsc, watch},
-    task::{JoinSet, spawn_blocking},
-    time::{sleep, timeout},
+    task::JoinSet,
+    time::timeout,
 };
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic_health::ServingStatus;
@@ -15,11 +15,7 @@ use vpc_cni_plugin::rpc::{
     config_server_backend_server::ConfigServerBackendServer,
 };
 use vpc_ipam_core::{
-    cloud::CloudBackend,
-    config::ConfigError,
-    datapath::{Datapath, DatapathError},
-    driver::Driver,
-    store::Store,
+    cloud::CloudBackend, config::ConfigError, datapath::Datapath, driver::Driver, store::Store,
 };
 
 use crate::{
@@ -27,6 +23,7 @@ use crate::{
     cloud::{CloudReport, ReportCloud},
     engine::{Engine, EngineError, Parts},
     handle::{Handle, Identity, REQUESTS_MAX},
+    housekeeping::{self, Housekeeping},
     node,
     restore::{RestoreError, restore},
     server::{
@@ -43,8 +40,6 @@ use crate::{
 /// What a stop may take. Kubernetes gives the pod 10 s; what matters is durable before anyone is
 /// answered, so the rest is courtesy to whoever waits.
 const GRACE: Duration = Duration::from_secs(5);
-/// How often links of pods that have gone are swept. They cost nothing but a name.
-const SWEEP: Duration = Duration::from_secs(10);
 /// Findings of the node task that may queue; it waits for its next turn anyway.
 const NODE_EVENTS_MAX: usize = 4;
 
@@ -69,8 +64,6 @@ pub enum DaemonError {
     Socket(#[from] io::Error),
 }
 
-type Sweep = dyn Fn() -> Result<usize, DatapathError> + Send + Sync;
-
 /// A node daemon, ready to run.
 pub struct Daemon {
     cloud: Arc<dyn CloudBackend>,
@@ -78,7 +71,7 @@ pub struct Daemon {
     store: Arc<dyn Store>,
     settings: Arc<Settings>,
     report: Arc<ReportCloud>,
-    sweep: Option<Arc<Sweep>>,
+    house: Option<Arc<dyn Housekeeping>>,
     introspection: Option<Endpoint>,
     metrics: Option<Endpoint>,
 }
@@ -102,7 +95,7 @@ impl Daemon {
             datapath,
             store,
             report: Arc::new(CloudReport::default),
-            sweep: None,
+            house: None,
             introspection: settings.introspection.clone().map(Endpoint::Address),
             metrics: settings.metrics.then_some(Endpoint::Metrics),
             settings: Arc::new(settings),
@@ -120,13 +113,11 @@ impl Daemon {
         self
     }
 
-    /// What removes links of pods that have gone, and says how many; called now and then.
+    /// What looks after the pods of the node now and then. Without it, addresses of pods that went
+    /// while the daemon was away stay leased.
     #[must_use]
-    pub fn with_sweep(
-        mut self,
-        sweep: impl Fn() -> Result<usize, DatapathError> + Send + Sync + 'static,
-    ) -> Self {
-        self.sweep = Some(Arc::new(sweep));
+    pub fn with_housekeeping(mut self, house: Arc<dyn Housekeeping>) -> Self {
+        self.house = Some(house);
         self
     }
 
@@ -196,7 +187,7 @@ impl Daemon {
         };
         // Dropped, and so stopped, with this future.
         let mut background = JoinSet::new();
-        self.start_background(&mut background, &grpc, node_in);
+        self.start_background(&mut background, &grpc, node_in, clock);
         let served = serve_grpc(socket, grpc, ready, stop);
         run_until(engine.run(), served, stop_in, shutdown).await
     }
@@ -206,6 +197,7 @@ impl Daemon {
         tasks: &mut JoinSet<()>,
         grpc: &Grpc,
         node_events: mpsc::Sender<node::NodeEvent>,
+        clock: Clock,
     ) {
         if let Some(endpoint) = self.introspection {
             let router = introspect::router(grpc.handle.clone(), Arc::clone(&self.settings));
@@ -216,8 +208,9 @@ impl Daemon {
             let router = metrics::router(grpc.handle.clone(), counters, self.report);
             tasks.spawn(listen::serve("metrics", endpoint, router));
         }
-        if let Some(sweep) = self.sweep {
-            tasks.spawn(sweep_for_ever(sweep));
+        if let Some(house) = self.house {
+            let counters = Arc::clone(&grpc.counters);
+            tasks.spawn(housekeeping::keep(house, grpc.handle.clone(), counters, clock));
         }
         tasks.spawn(node::watch(self.cloud, self.datapath, self.settings, node_events));
     }
@@ -282,18 +275,5 @@ async fn serve_grpc(
     tokio::select! {
         served = server => served.map_err(|e| DaemonError::Serve(e.to_string())),
         () = report => Ok(()),
-    }
-}
-
-async fn sweep_for_ever(sweep: Arc<Sweep>) {
-    loop {
-        sleep(SWEEP).await;
-        let sweep = Arc::clone(&sweep);
-        match spawn_blocking(move || sweep()).await {
-            Ok(Ok(0)) => {}
-            Ok(Ok(links)) => tracing::debug!(links, "links of gone pods swept"),
-            Ok(Err(error)) => tracing::warn!(%error, "cannot sweep links of gone pods"),
-            Err(error) => tracing::warn!(%error, "the sweep of links of gone pods died"),
-        }
     }
 }

@@ -8,6 +8,7 @@ use tokio::{
     time::timeout,
 };
 use vpc_ipam_core::{
+    checkpoint::Lease,
     cloud::InstanceFacts,
     id::{PodRef, SandboxKey},
     pool::{AssignError, Assignment},
@@ -37,6 +38,9 @@ pub(crate) enum Request {
     Del {
         key: SandboxKey,
         reply: DelReply,
+    },
+    Leases {
+        reply: oneshot::Sender<Vec<Lease>>,
     },
     Snapshot {
         reply: oneshot::Sender<Box<Snapshot>>,
@@ -114,6 +118,12 @@ impl Handle {
     pub(crate) async fn del(&self, key: SandboxKey) -> Result<Option<Assignment>, HandleError> {
         let (reply, answer) = oneshot::channel();
         self.ask(Request::Del { key, reply }, answer).await?.map_err(HandleError::Pool)
+    }
+
+    /// The leases that a restart would find.
+    pub(crate) async fn leases(&self) -> Result<Vec<Lease>, HandleError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Request::Leases { reply }, answer).await
     }
 
     pub(crate) async fn snapshot(&self) -> Result<Box<Snapshot>, HandleError> {

@@ -15,6 +15,8 @@ mod cloud;
 mod daemon;
 mod engine;
 mod handle;
+mod housekeeping;
+mod linux;
 mod node;
 mod restore;
 mod server;
@@ -27,6 +29,8 @@ pub use self::{
     cloud::{CallCount, CallLatency, CloudReport},
     daemon::{Daemon, DaemonError},
     engine::EngineError,
+    housekeeping::Housekeeping,
+    linux::LinuxHousekeeping,
     restore::RestoreError,
     server::listen::{Endpoint, unix as listen_unix},
 };

@@ -235,6 +235,7 @@ impl Engine {
                 Ok(Release::Pending(op)) => self.waiters.del(op, reply),
                 Err(e) => drop(reply.send(Err(e))),
             },
+            Request::Leases { reply } => drop(reply.send(pool.checkpoint().leases)),
             Request::Snapshot { reply } => drop(reply.send(Box::new(self.snapshot()))),
         }
     }

@@ -165,6 +165,8 @@ impl Scrape {
         page.many(del, "reason", counts(Counter::DelRequests))?;
         let help = "Addresses released because the caller of the ADD had gone";
         page.one("vpc_cni_undelivered_adds", help, c, total(Counter::Undelivered))?;
+        let help = "Addresses released because their pods had gone without a DEL";
+        page.one("vpc_cni_reclaimed_ip_addresses", help, c, total(Counter::Reclaimed))?;
         let errors = ("awscni_ipamd_error_count", "Failed operations, by what failed", c);
         page.many(errors, "fn", counts(Counter::Errors))?;
         self.ec2(page)

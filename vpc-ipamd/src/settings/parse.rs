@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr, path::PathBuf, str::FromStr};
 
+use vpc_datapath_linux::names::VethPrefix;
 use vpc_ipam_core::{addr::Prefix, datapath::SnatPorts};
 
 use super::{
@@ -15,8 +16,6 @@ const TAG_KEY_MAX: usize = 128;
 const TAG_VALUE_MAX: usize = 256;
 /// Mark bits that carry the number of a pod's ENI.
 const ENI_MARK_BITS: u32 = 0x7f;
-/// Linux gives an interface name 15 characters and the pod's hash takes 11.
-const VETH_PREFIX_MAX: usize = 4;
 const LOG_FILE_DEFAULT: &str = "/host/var/log/aws-routed-eni/ipamd.log";
 
 impl Reader<'_> {
@@ -108,16 +107,7 @@ pub(super) fn connmark(text: &str) -> Result<u32, String> {
 }
 
 pub(super) fn veth_prefix(text: &str) -> Result<String, String> {
-    if text.is_empty() || text.len() > VETH_PREFIX_MAX {
-        return Err("too long or empty".to_owned());
-    }
-    if ["eth", "vlan", "lo"].contains(&text) {
-        return Err("a name that others use".to_owned());
-    }
-    if text.bytes().any(|b| !b.is_ascii_graphic() || b == b'/' || b == b':') {
-        return Err("not an interface name".to_owned());
-    }
-    Ok(text.to_owned())
+    VethPrefix::new(text).map(|prefix| prefix.as_str().to_owned()).map_err(|e| e.why.to_owned())
 }
 
 pub(super) fn log_level(text: &str) -> Result<LogLevel, String> {

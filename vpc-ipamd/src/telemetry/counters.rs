@@ -13,6 +13,8 @@ pub(crate) enum Counter {
     DelRequests,
     /// By `fn`.
     Errors,
+    /// Addresses of pods that had gone without a DEL.
+    Reclaimed,
     /// ADDs whose caller had gone when the address was ready.
     Undelivered,
 }
