@@ -32,7 +32,7 @@ pub enum SettingsError {
     )]
     Families(bool),
     /// A value that must not be replaced by a default.
-    #[error("{name}={value:?} is not valid ({why}); set it to {expected}, or unset it")]
+    #[error("{name}={value:?} is not valid ({why}); correct or unset it, valid is: {expected}")]
     Invalid {
         /// The variable.
         name: &'static str,
