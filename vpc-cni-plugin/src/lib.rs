@@ -7,6 +7,7 @@
 //! - [`client`] and [`kernel`]: the real ones (feature `plugin`).
 
 #![forbid(unsafe_code)]
+#![deny(missing_docs)]
 
 #[cfg(feature = "plugin")]
 pub mod backend;
