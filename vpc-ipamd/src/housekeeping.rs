@@ -108,3 +108,101 @@ async fn round(
     }
     new
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use tokio::sync::{mpsc, watch};
+    use vpc_ipam_core::{datapath::DatapathErrorKind, id::PodRef, pool::Assignment};
+
+    use super::*;
+    use crate::handle::{Identity, Request};
+
+    /// A node without the pods of these sandboxes; an error if there is no list.
+    #[derive(Debug, Default)]
+    struct House(Mutex<Option<Vec<&'static str>>>);
+
+    impl Housekeeping for House {
+        fn sweep(&self) -> Result<usize, DatapathError> {
+            Ok(0)
+        }
+
+        fn gone(&self, leases: &[Lease]) -> Result<BTreeSet<SandboxKey>, DatapathError> {
+            let gone = self.0.lock().unwrap();
+            let gone = gone.as_ref().ok_or_else(|| {
+                DatapathError::new(DatapathErrorKind::Other, "links", "the dump was interrupted")
+            })?;
+            let of = |lease: &&Lease| gone.contains(&lease.key.container_id());
+            Ok(leases.iter().filter(of).map(|lease| lease.key.clone()).collect())
+        }
+    }
+
+    fn lease(id: &str, allocated_ns: i64) -> Lease {
+        Lease {
+            key: SandboxKey::new("aws-cni", id, "eth0").unwrap(),
+            ip: "10.0.0.9".parse().unwrap(),
+            allocated_ns,
+            pod: PodRef { namespace: "shop".to_owned(), name: id.to_owned() },
+            interfaces: 1,
+        }
+    }
+
+    /// Rounds over `a` and `b`, one per answer of the node; who was released after each.
+    fn rounds(answers: &[Option<Vec<&'static str>>]) -> Vec<Vec<String>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let (requests, mut asked) = mpsc::channel(8);
+            let (_identity, identity) = watch::channel(Identity::Unknown(String::new()));
+            let handle = Handle::new(requests, identity);
+            let released = Arc::new(Mutex::new(Vec::new()));
+            let noted = Arc::clone(&released);
+            tokio::spawn(async move {
+                while let Some(request) = asked.recv().await {
+                    let Request::Del { key, reply } = request else { panic!("{request:?}") };
+                    noted.lock().unwrap().push(key.container_id().to_owned());
+                    let (ip, eni) = ("10.0.0.9".parse().unwrap(), None);
+                    let freed = Assignment { key, ip, eni, device: 0, card: 0, table: 254 };
+                    reply.send(Ok(Some(freed))).unwrap();
+                }
+            });
+            let house = Arc::new(House::default());
+            let keeper: Arc<dyn Housekeeping> = Arc::<House>::clone(&house);
+            let (counters, mut suspects) = (Counters::default(), BTreeSet::new());
+            let mut log = Vec::new();
+            for answer in answers {
+                house.0.lock().unwrap().clone_from(answer);
+                let leases = vec![lease("a", 0), lease("b", 0)];
+                suspects = round(&keeper, &handle, &counters, leases, &suspects).await;
+                log.push(std::mem::take(&mut *released.lock().unwrap()));
+            }
+            log
+        })
+    }
+
+    #[test]
+    fn an_address_is_taken_back_when_its_pod_is_missing_twice_in_a_row() {
+        let none: [&str; 0] = [];
+        assert_eq!(rounds(&[Some(vec!["a"]), Some(vec!["a"])]), [&none[..], &["a"]]);
+        let blink = rounds(&[Some(vec!["a"]), Some(vec![]), Some(vec!["a"])]);
+        assert_eq!(blink, [none, none, none]);
+    }
+
+    #[test]
+    fn a_node_that_cannot_be_read_costs_no_pod_its_address() {
+        let none: [&str; 0] = [];
+        let log = rounds(&[Some(vec!["a", "b"]), None, Some(vec!["a", "b"])]);
+        assert_eq!(log, [none, none, none]);
+    }
+
+    #[test]
+    fn a_pod_that_is_being_wired_is_not_judged() {
+        let clock = Clock::start();
+        let now_ns = i64::try_from(clock.now().as_millis()).unwrap() * 1_000_000;
+        let minute_ns = 60_000_000_000;
+        let leases =
+            vec![lease("old", 0), lease("new", now_ns), lease("young", now_ns - minute_ns)];
+        let judged = settled(leases, clock);
+        assert_eq!(judged.iter().map(|l| l.key.container_id()).collect::<Vec<_>>(), ["old"]);
+    }
+}

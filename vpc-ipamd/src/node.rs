@@ -127,7 +127,60 @@ fn jittered(pause: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::{collections::BTreeMap, sync::Mutex};
+
+    use vpc_ipam_core::testkit::{
+        FakeDatapath, ModelCloud, Reach,
+        ec2::{World, WorldConfig},
+    };
+
     use super::*;
+
+    fn settings() -> Arc<Settings> {
+        Arc::new(Settings::parse(&BTreeMap::<&str, &str>::new()).unwrap().0)
+    }
+
+    fn world() -> World {
+        WorldConfig::new("10.0.0.0/16".parse().unwrap())
+            .subnet("10.0.0.0/24".parse().unwrap())
+            .instance(0, "m5.large")
+            .build()
+            .unwrap()
+    }
+
+    fn run<T>(test: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
+    }
+
+    #[test]
+    fn the_kernel_learns_of_new_blocks_of_the_vpc_and_of_nothing_else() {
+        let world = Arc::new(Mutex::new(world()));
+        let instance = world.lock().unwrap().instances()[0].id.clone();
+        let model = Arc::new(ModelCloud::new(Arc::clone(&world), instance));
+        let kernel = Arc::new(FakeDatapath::new());
+        let cloud: Arc<dyn CloudBackend> = Arc::<ModelCloud>::clone(&model);
+        let datapath: Arc<dyn Datapath> = Arc::<FakeDatapath>::clone(&kernel);
+        run(async {
+            let NodeEvent::SetUp(facts) = step(&cloud, &datapath, &settings(), None).await else {
+                panic!("not set up");
+            };
+            let first = kernel.node().unwrap();
+            assert_eq!(first.vpc_cidrs, ["10.0.0.0/16".parse().unwrap()]);
+            let again = step(&cloud, &datapath, &settings(), Some(&facts)).await;
+            assert!(matches!(again, NodeEvent::Works { reason: INSTANCE }), "{again:?}");
+
+            let vpc = facts.vpc.clone();
+            let block = "10.1.0.0/16".parse().unwrap();
+            world.lock().unwrap().add_vpc_cidr(&vpc, block).unwrap();
+            let changed = step(&cloud, &datapath, &settings(), Some(&facts)).await;
+            assert!(matches!(changed, NodeEvent::SetUp(_)), "{changed:?}");
+            assert!(kernel.node().unwrap().vpc_cidrs.contains(&block));
+
+            model.set_reach(Reach::Nothing);
+            let failed = step(&cloud, &datapath, &settings(), Some(&facts)).await;
+            assert!(matches!(failed, NodeEvent::Failed { reason: INSTANCE, .. }), "{failed:?}");
+        });
+    }
 
     #[test]
     fn jitter_stays_between_half_and_all() {

@@ -41,6 +41,11 @@ use crate::{
 /// the loop into a busy one.
 const TICK_MIN: Duration = Duration::from_millis(1);
 
+/// Reason of a node whose ENIs cannot be listed.
+const DESCRIBE: &str = "describe";
+/// Reason of a node that EC2 does not answer.
+const EC2: &str = "ec2";
+
 /// Why the engine cannot go on.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -142,20 +147,20 @@ impl Engine {
     }
 
     fn on_event(&mut self, event: Event) {
-        if let Some(outcome) = Outcome::of(&event) {
-            match outcome.error {
-                Some(error) => {
-                    self.parts.counters.add(Counter::Errors, outcome.error_fn);
-                    self.degrade(outcome.what, error);
-                }
-                None => self.recover(outcome.what),
+        if let Some(Outcome { what, error_fn, error: Some(error) }) = Outcome::of(&event) {
+            self.parts.counters.add(Counter::Errors, error_fn);
+            tracing::warn!(what, error, "failed");
+        }
+        // What else fails is for the pool to judge: it knows whether it will be tried again.
+        if let Event::Described { result, .. } = &event {
+            match result {
+                Ok(_) => self.recover(DESCRIBE),
+                Err(error) => self.degrade(DESCRIBE, error.to_string()),
             }
-            if let Event::Described { .. } = event {
-                // A view that metadata alone vouches for is no error, but no good state either.
-                match (self.parts.report)().trouble {
-                    Some(message) => self.degrade("ec2", message),
-                    None => self.recover("ec2"),
-                }
+            // A view that metadata alone vouches for is no error, but no good state either.
+            match (self.parts.report)().trouble {
+                Some(message) => self.degrade(EC2, message),
+                None => self.recover(EC2),
             }
         }
         self.handle(event);
@@ -313,9 +318,12 @@ impl Engine {
             .degraded
             .iter()
             .map(|(reason, message)| Degraded { reason, message: message.clone() });
+        // The pool's sentence about a failure that is named already would say it twice.
+        let named = |sentence: &&String| self.degraded.values().any(|m| sentence.contains(m));
         let pool = stats
             .degraded
             .iter()
+            .filter(|sentence| !named(sentence))
             .map(|message| Degraded { reason: "pool", message: message.clone() });
         let mut running = BTreeMap::new();
         for purpose in self.running.values() {

@@ -19,7 +19,7 @@ pub(super) fn purpose(action: &Action) -> &'static str {
 
 /// The outcome of a job.
 pub(super) struct Outcome {
-    /// What was tried; also the reason of the degraded state that its failure is.
+    /// What was tried.
     pub what: &'static str,
     /// Value of `fn` of `awscni_ipamd_error_count` if it failed.
     pub error_fn: &'static str,

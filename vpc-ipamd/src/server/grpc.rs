@@ -155,6 +155,7 @@ fn status(error: HandleError) -> Status {
         HandleError::Pool(AssignError::NoAddress(_) | AssignError::QueueFull(_)) => {
             Status::resource_exhausted(text)
         }
+        HandleError::Pool(AssignError::Released) => Status::aborted(text),
         HandleError::Pool(_) => Status::internal(text),
         HandleError::Stopping | HandleError::Unidentified(_) => Status::unavailable(text),
     }
