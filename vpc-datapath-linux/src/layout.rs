@@ -6,6 +6,12 @@
 
 /// Table with one host route per pod, whichever ENI its address is on.
 pub const POD_TABLE: u32 = 100_513;
+/// Addresses that an ENI owns and no pod has lead nowhere, by a route in the pod table with this metric
+/// plus the ENI's number. A pod's own route has metric 0 and wins.
+///
+/// Without it a late packet to a pod that has gone would leave again by the default route with a source
+/// that the primary ENI does not own, and the VPC would have to drop it.
+pub const METRIC_VACANT: u32 = 1_000_000_000;
 /// `FRA_PROTOCOL` and `RTPROT` of everything we make, by which it is found again.
 pub const PROTOCOL: u8 = 77;
 

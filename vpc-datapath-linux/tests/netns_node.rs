@@ -183,8 +183,9 @@ fn an_eni_gets_link_address_table_rules_and_sources() {
     // A DHCP client was there before.
     let eth1 = node.socket.link_by_name("eth1").unwrap().unwrap().index;
     node.socket.request(LinkChange::of_index(eth1).up().request()).unwrap();
-    node.socket.request(Address::new(eth1, ip("10.0.1.10"), 24).add()).unwrap();
+    // Ours comes second, so that it would go along with the first.
     node.socket.request(Address::new(eth1, ip("10.0.1.77"), 24).add()).unwrap();
+    node.socket.request(Address::new(eth1, ip("10.0.1.10"), 24).add()).unwrap();
     let connected = |node: &mut common::Node| {
         node.routes_in(MAIN_TABLE).iter().any(|r| r.dst == prefix("10.0.1.0/24"))
     };
@@ -217,6 +218,25 @@ fn an_eni_gets_link_address_table_rules_and_sources() {
     assert!(rules.contains(&"1537: from all fwmark 0x1/0x7f lookup 2 proto 77".to_owned()));
     let goto = |p: &str, n: u32| (p.to_owned(), format!("goto eni-{n}"));
     assert_eq!(node.sources(), [goto("10.0.1.50/32", 1), goto("10.0.1.64/28", 1)]);
+    let vacant = |node: &mut common::Node| -> Vec<String> {
+        node.routes_in(layout::POD_TABLE).iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(
+        vacant(&mut node),
+        [
+            "blackhole 10.0.1.50/32 table 100513 metric 1000000001",
+            "blackhole 10.0.1.64/28 table 100513 metric 1000000001"
+        ]
+    );
+    node.datapath.set_up_eni(&eni_spec(1, &["10.0.1.64/28"])).unwrap();
+    node.datapath.set_up_eni(&eni_spec(0, &["10.0.0.50/32"])).unwrap();
+    assert_eq!(
+        vacant(&mut node),
+        [
+            "blackhole 10.0.0.50/32 table 100513 metric 1000000000",
+            "blackhole 10.0.1.64/28 table 100513 metric 1000000001"
+        ]
+    );
 
     // The link appears late: an error by kind, and then it works.
     let late = eni_spec(2, &[]);
@@ -331,6 +351,8 @@ fn an_eni_goes_without_a_trace_with_or_without_its_link() {
         assert_eq!(after.nft_rules, before.nft_rules);
         assert_eq!(after.elements, before.elements);
         assert!(after.routes.iter().all(|r| r.table != 2), "{:?}", after.routes);
+        let vacant = node.routes_in(layout::POD_TABLE);
+        assert_eq!(vacant.len(), 1, "{vacant:?}");
     }
     // Another ENI's number and the primary's routes are not mistaken for this one's.
     node.datapath.tear_down_eni(&eni_spec(0, &[])).unwrap();
@@ -350,10 +372,10 @@ fn everything_of_ours_can_be_listed_and_removed() {
     let pod = common::netns();
     node.datapath.set_up_pod(&common::pod_spec("cart", "10.0.1.50", &pod)).unwrap();
     let inventory = node.datapath.inventory(&prefix).unwrap();
-    // 513, 1024, 1537, 32765; two of the ENI's table, two to the pod; one veth; one table.
+    // 513, 1024, 1537, 32765; two of the ENI's table, one to nowhere, two to the pod; a veth; a table.
     assert_eq!(
         (inventory.rules.len(), inventory.routes.len(), inventory.veths.len(), inventory.len()),
-        (4, 4, 1, 10),
+        (4, 5, 1, 11),
         "{:#?}",
         inventory.lines()
     );

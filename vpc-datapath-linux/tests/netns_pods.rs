@@ -16,8 +16,8 @@ use common::{
 use vpc_datapath_linux::{
     LinuxDatapath, cases, layout,
     netlink::{
-        Batch, LinkChange, Neighbour, Route, RouteFilter, Rule, Socket, VethEnd, add_bridge,
-        add_veth,
+        Batch, LinkChange, Neighbour, Route, RouteFilter, RouteType, Rule, Socket, VethEnd,
+        add_bridge, add_veth,
     },
     netns::{NetnsFd, run_in},
     nft,
@@ -52,7 +52,7 @@ fn ways_to(node: &mut Node, address: &str) -> Vec<(u32, String)> {
         links.iter().find(|l| Some(l.index) == dev).map(|l| l.name.clone()).unwrap_or_default()
     };
     let mut routes = node.socket.routes(true, RouteFilter::default()).unwrap();
-    routes.retain(|r| r.dst == dst);
+    routes.retain(|r| r.dst == dst && r.kind == RouteType::Unicast);
     let mut ways: Vec<_> = routes.iter().map(|r| (r.table, name(r.dev))).collect();
     ways.sort();
     ways
@@ -386,6 +386,11 @@ fn dead_links_are_swept_and_living_ones_kept() {
     let address = |n: usize| format!("10.0.1.{}", 50 + n);
     for (n, pod) in pods.iter().enumerate() {
         node.datapath.set_up_pod(&pod_spec(&name(n), &address(n), pod)).unwrap();
+    }
+    // Up but without its routes, which somebody deleted: not dead.
+    for table in [MAIN_TABLE, layout::POD_TABLE] {
+        let way = Route::to(prefix(&format!("{}/32", address(4)))).on_link().table(table);
+        node.socket.request(way.protocol(layout::PROTOCOL).delete()).unwrap();
     }
     assert_eq!(node.datapath.sweep_dead_links(&eni_prefix()).unwrap(), 0);
     let live: Vec<_> =

@@ -379,6 +379,20 @@ fn an_address_that_moves_works_at_its_new_eni() -> Outcome {
     Outcome::Pass
 }
 
+fn late_packets_to_a_pod_that_has_gone_do_not_come_back() -> Outcome {
+    let mut lab = lab!(|_| {});
+    for (n, address) in PODS.iter().enumerate() {
+        lab.datapath.tear_down_pod(&common::teardown(&format!("pod-{n}"), address)).unwrap();
+        refused_probe(&lab.peer, None, at(address, 7), SILENCE).unwrap();
+        refused_probe(&lab.node, None, at(address, 7), SILENCE).unwrap();
+    }
+    lab.no_drops();
+    // An address that never had a pod, in a prefix.
+    refused_probe(&lab.peer, None, at("10.0.2.90", 7), SILENCE).unwrap();
+    lab.no_drops();
+    Outcome::Pass
+}
+
 /// Traffic of all pods in the background while the datapath is set up again and again with changing
 /// settings: nothing is dropped by the VPC, and nothing stalls.
 fn setting_up_again_under_load_loses_no_packet_to_the_wrong_eni() -> Outcome {
@@ -442,6 +456,7 @@ fn main() -> ExitCode {
         a_strict_reverse_path_filter_on_an_eni_is_fatal_and_repaired,
         a_missing_source_is_dropped_by_the_vpc_and_repaired,
         an_address_that_moves_works_at_its_new_eni,
+        late_packets_to_a_pod_that_has_gone_do_not_come_back,
         setting_up_again_under_load_loses_no_packet_to_the_wrong_eni,
     ])
 }

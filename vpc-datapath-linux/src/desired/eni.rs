@@ -10,14 +10,14 @@ use vpc_ipam_core::{
 use super::{
     Observed, Step, find_link,
     node::link_steps,
-    ruleset::{eni_removal, eni_transaction},
+    ruleset::{eni_removal, eni_transaction, merge_prefixes},
 };
 use crate::{
     layout::{
-        ENI_MARK_MASK, ENI_NUMBER_MAX, ENI_NUMBER_OTHER_CARDS, PRIORITY_ENI, PRIORITY_ENI_ADDRESS,
-        PROTOCOL,
+        ENI_MARK_MASK, ENI_NUMBER_MAX, ENI_NUMBER_OTHER_CARDS, METRIC_VACANT, POD_TABLE,
+        PRIORITY_ENI, PRIORITY_ENI_ADDRESS, PROTOCOL,
     },
-    netlink::{Address, Link, Route, RouteScope, Rule},
+    netlink::{Address, Link, Route, RouteScope, RouteType, Rule},
 };
 
 /// What is missing for an ENI.
@@ -81,6 +81,7 @@ pub fn plan_eni(
     let link = find_link(&observed.links, eni.mac, &object(eni))?;
     let mut steps: Vec<_> = link_steps(link, mtu).collect();
     if eni.primary {
+        vacancy_steps(0, &eni.sources, observed, &mut steps);
         return Ok(EniPlan { number: 0, steps });
     }
     let gateway = check(eni)?;
@@ -88,6 +89,7 @@ pub fn plan_eni(
     address_steps(eni, link, observed, &mut steps);
     route_steps(eni, link, gateway, observed, &mut steps);
     rule_steps(eni, number, observed, &mut steps);
+    vacancy_steps(number, &eni.sources, observed, &mut steps);
     let transaction = eni_transaction(number, &eni.sources, &observed.table);
     if !transaction.is_empty() {
         steps.push(Step::Nft(transaction));
@@ -158,6 +160,30 @@ fn route_steps(
     steps.extend(observed.routes.iter().filter(connected).cloned().map(Step::DeleteRoute));
 }
 
+/// Ways to nowhere for what ENI `number` owns, see [`METRIC_VACANT`].
+fn vacancy_steps(number: u32, sources: &[Prefix], observed: &Observed, steps: &mut Vec<Step>) {
+    let wanted = merge_prefixes(sources.iter().copied());
+    let present: Vec<_> = observed.routes.iter().filter(|r| is_vacancy(r, number)).collect();
+    let missing = wanted.iter().filter(|p| !present.iter().any(|r| r.dst == **p));
+    steps.extend(missing.map(|p| Step::ReplaceRoute(vacancy(*p, number))));
+    let stale = present.iter().filter(|r| !wanted.contains(&r.dst));
+    steps.extend(stale.map(|r| Step::DeleteRoute((*r).clone())));
+}
+
+fn vacancy(prefix: Prefix, number: u32) -> Route {
+    Route::to(prefix)
+        .kind(RouteType::Blackhole)
+        .table(POD_TABLE)
+        .metric(METRIC_VACANT + number)
+        .protocol(PROTOCOL)
+}
+
+fn is_vacancy(route: &Route, number: u32) -> bool {
+    route.table == POD_TABLE
+        && route.kind == RouteType::Blackhole
+        && route.metric == Some(METRIC_VACANT + number)
+}
+
 fn rule_steps(eni: &EniSpec, number: u32, observed: &Observed, steps: &mut Vec<Step>) {
     let own = Prefix::host(eni.primary_ip);
     let wanted = [
@@ -210,7 +236,8 @@ pub fn plan_eni_removal(eni: &EniSpec, observed: &Observed) -> Vec<Step> {
         rule.src == Some(own) || number_of(rule).is_some_and(|(_, table)| table == eni.table)
     };
     steps.extend(observed.rules.iter().filter(is_own).cloned().map(Step::DeleteRule));
-    let in_table = observed.routes.iter().filter(|r| r.table == eni.table);
-    steps.extend(in_table.cloned().map(Step::DeleteRoute));
+    let is_own =
+        |r: &&Route| r.table == eni.table || numbers.iter().any(|number| is_vacancy(r, *number));
+    steps.extend(observed.routes.iter().filter(is_own).cloned().map(Step::DeleteRoute));
     steps
 }

@@ -10,8 +10,8 @@ use crate::{
     layout::{POD_TABLE, PRIORITY_CLASSIC_FROM_POD, PRIORITY_CLASSIC_TO_POD, PROTOCOL},
     names::VethPrefix,
     netlink::{
-        Batch, ErrorKind, Link, LinkChange, NetlinkError, Route, RouteFilter, Rule, Socket,
-        delete_link_group,
+        Batch, ErrorKind, Link, LinkChange, NetlinkError, Route, RouteFilter, RouteType, Rule,
+        Socket, delete_link_group,
     },
     nft::Transaction,
 };
@@ -64,8 +64,9 @@ fn is_ours(rule: &Rule) -> bool {
 }
 
 fn is_pod_route(route: &Route) -> bool {
-    route.table == POD_TABLE
-        || (route.protocol == PROTOCOL && route.table == MAIN_TABLE && route.dst.is_host())
+    route.kind == RouteType::Unicast
+        && route.dst.is_host()
+        && (route.table == POD_TABLE || (route.table == MAIN_TABLE && route.protocol == PROTOCOL))
 }
 
 fn host_veths(socket: &mut Socket, prefix: &VethPrefix) -> Result<Vec<Link>, NetlinkError> {

@@ -98,7 +98,7 @@ impl LinuxDatapath {
     ///
     /// As `set_up_node`.
     pub fn plan_node(&self, node: &NodeSpec) -> Result<Vec<Step>, DatapathError> {
-        let observed = self.observe(None).map_err(|e| failed("node", &e))?;
+        let observed = self.observe_node().map_err(|e| failed("node", &e))?;
         plan_node(node, &observed)
     }
 
@@ -114,7 +114,7 @@ impl LinuxDatapath {
 
     fn observe_eni(&self, eni: &EniSpec) -> Result<Observed, DatapathError> {
         let observed =
-            if eni.primary { self.observe_links() } else { self.observe(Some(eni.table)) };
+            if eni.primary { self.observe_primary() } else { self.observe_secondary(eni.table) };
         observed.map_err(|e| failed(&crate::desired::eni_object(eni), &e))
     }
 }

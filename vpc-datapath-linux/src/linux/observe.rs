@@ -5,36 +5,38 @@ use vpc_ipam_core::datapath::MAIN_TABLE;
 use super::{LinuxDatapath, lock};
 use crate::{
     desired::{Observed, ObservedTable, nft_table},
-    layout::{MAP_SOURCES, SET_EXEMPT},
+    layout::{MAP_SOURCES, POD_TABLE, SET_EXEMPT},
     netlink::{NetlinkError, RouteFilter},
     netns::NetnsError,
     nft::{Interval, Socket},
 };
 
 impl LinuxDatapath {
-    /// Links alone.
-    pub(super) fn observe_links(&self) -> Result<Observed, NetlinkError> {
-        Ok(Observed { links: lock(&self.route).links()?, ..Observed::default() })
-    }
-
-    /// Everything; routes of the main table and of `table`.
-    pub(super) fn observe(&self, table: Option<u32>) -> Result<Observed, NetlinkError> {
+    /// What concerns the node as a whole.
+    pub(super) fn observe_node(&self) -> Result<Observed, NetlinkError> {
         let mut observed = {
             let mut socket = lock(&self.route);
-            let mut routes = Vec::new();
-            // A node plan looks at no route at all.
-            for table in table.into_iter().chain(table.map(|_| MAIN_TABLE)) {
-                routes.extend(socket.routes(true, RouteFilter { table: Some(table), dev: None })?);
-            }
-            Observed {
-                links: socket.links()?,
-                addresses: if table.is_some() { socket.addresses(true)? } else { Vec::new() },
-                rules: socket.rules(true)?,
-                routes,
-                table: ObservedTable::default(),
-            }
+            Observed { links: socket.links()?, rules: socket.rules(true)?, ..Observed::default() }
         };
         observed.table = self.with_nft(observe_table)?;
+        Ok(observed)
+    }
+
+    /// What concerns the primary ENI.
+    pub(super) fn observe_primary(&self) -> Result<Observed, NetlinkError> {
+        let mut socket = lock(&self.route);
+        let routes = socket.routes(true, of_table(POD_TABLE))?;
+        Ok(Observed { links: socket.links()?, routes, ..Observed::default() })
+    }
+
+    /// What concerns a secondary ENI that uses `table`.
+    pub(super) fn observe_secondary(&self, table: u32) -> Result<Observed, NetlinkError> {
+        let mut observed = self.observe_node()?;
+        let mut socket = lock(&self.route);
+        observed.addresses = socket.addresses(true)?;
+        for table in [table, MAIN_TABLE, POD_TABLE] {
+            observed.routes.extend(socket.routes(true, of_table(table))?);
+        }
         Ok(observed)
     }
 
@@ -50,6 +52,10 @@ impl LinuxDatapath {
         };
         work(slot.insert(socket))
     }
+}
+
+fn of_table(table: u32) -> RouteFilter {
+    RouteFilter { table: Some(table), dev: None }
 }
 
 fn no_socket(error: NetnsError) -> NetlinkError {

@@ -140,6 +140,13 @@ impl Route {
         self
     }
 
+    /// With this priority; lower wins.
+    #[must_use]
+    pub fn metric(mut self, metric: u32) -> Self {
+        self.metric = Some(metric);
+        self
+    }
+
     /// Made by `protocol`.
     #[must_use]
     pub fn protocol(mut self, protocol: u8) -> Self {
@@ -208,7 +215,11 @@ impl fmt::Display for Route {
         if self.scope == RouteScope::Link {
             write!(f, " scope link")?;
         }
-        write!(f, " table {}", self.table)
+        write!(f, " table {}", self.table)?;
+        match self.metric {
+            Some(metric) => write!(f, " metric {metric}"),
+            None => Ok(()),
+        }
     }
 }
 
