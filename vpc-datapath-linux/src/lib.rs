@@ -4,6 +4,8 @@
 #![deny(missing_docs)]
 
 pub mod desired;
+#[cfg(test)]
+mod golden;
 pub mod layout;
 mod linux;
 pub mod names;

@@ -221,26 +221,34 @@ pub(super) fn eni_transaction(n: u32, sources: &[Prefix], observed: &ObservedTab
     let mark = [Rule::new().set_meta_mark(ENI_MARK_MASK, n)];
     observed.fill_chain(&mut tx, &Chain::regular(&chain), &mark);
     let verdict = Verdict::Goto(chain);
-    let wanted = merge_prefixes(sources.iter().copied());
-    let is_kept = |i: &Interval| {
-        i.verdict.as_ref() == Some(&verdict) && i.prefix().is_some_and(|p| wanted.contains(&p))
-    };
-    let is_stale = |i: &Interval| {
-        !is_kept(i)
-            && (i.verdict.as_ref() == Some(&verdict) || wanted.iter().any(|p| i.overlaps(p)))
-    };
-    let stale: Vec<_> =
-        observed.sources.iter().filter(|i| is_stale(i)).flat_map(Interval::elements).collect();
-    let kept: Vec<_> =
-        observed.sources.iter().filter(|i| is_kept(i)).filter_map(Interval::prefix).collect();
-    let missing: Vec<_> = wanted
-        .iter()
-        .filter(|p| !kept.contains(p))
-        .flat_map(|p| Element::of_prefix(p, Some(verdict.clone())))
-        .collect();
+    let change = source_change(&verdict, sources, &observed.sources);
+    let stale: Vec<_> = change.stale.iter().flat_map(Interval::elements).collect();
+    let missing: Vec<_> =
+        change.missing.iter().flat_map(|p| Element::of_prefix(p, Some(verdict.clone()))).collect();
     tx.delete_elements(&table(), MAP_SOURCES, &stale);
     tx.add_elements(&table(), MAP_SOURCES, &missing);
     tx
+}
+
+/// How the source map has to change.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+struct SourceChange {
+    stale: Vec<Interval>,
+    missing: Vec<Prefix>,
+}
+
+/// Makes exactly `sources` lead to `verdict`; whatever overlaps them and leads elsewhere goes.
+fn source_change(verdict: &Verdict, sources: &[Prefix], present: &[Interval]) -> SourceChange {
+    let wanted = merge_prefixes(sources.iter().copied());
+    let is_mine = |i: &Interval| i.verdict.as_ref() == Some(verdict);
+    let is_kept = |i: &Interval| is_mine(i) && i.prefix().is_some_and(|p| wanted.contains(&p));
+    let is_stale =
+        |i: &Interval| !is_kept(i) && (is_mine(i) || wanted.iter().any(|p| i.overlaps(p)));
+    let kept: Vec<_> = present.iter().filter(|i| is_kept(i)).filter_map(Interval::prefix).collect();
+    SourceChange {
+        stale: present.iter().filter(|i| is_stale(i)).cloned().collect(),
+        missing: wanted.into_iter().filter(|p| !kept.contains(p)).collect(),
+    }
 }
 
 /// The transaction that removes all of ENI number `n`; empty if there is nothing.
@@ -259,4 +267,76 @@ pub(super) fn eni_removal(n: u32, observed: &ObservedTable) -> Transaction {
         tx.delete_chain(&table(), &chain);
     }
     tx
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    fn goto(n: u32) -> Verdict {
+        Verdict::Goto(eni_chain(n))
+    }
+
+    /// Single addresses and prefixes from a space so small that they keep meeting.
+    fn source() -> impl Strategy<Value = Prefix> {
+        (0u8..64, prop_oneof![Just(32u8), Just(28)])
+            .prop_map(|(host, len)| Prefix::new([10, 0, 0, host].into(), len).unwrap())
+    }
+
+    /// What the kernel does: refuses a deletion of what is not there and any overlap.
+    fn apply(map: &mut Vec<Interval>, change: &SourceChange, verdict: &Verdict) {
+        for stale in &change.stale {
+            let at = map.iter().position(|i| i == stale).unwrap();
+            map.remove(at);
+        }
+        for prefix in &change.missing {
+            assert!(!map.iter().any(|i| i.overlaps(prefix)), "{prefix} overlaps {map:?}");
+            let elements = Element::of_prefix(prefix, Some(verdict.clone()));
+            map.extend(Interval::of_elements(&elements));
+        }
+    }
+
+    fn owned_by(map: &[Interval], verdict: &Verdict) -> Vec<Prefix> {
+        let mine = map.iter().filter(|i| i.verdict.as_ref() == Some(verdict));
+        let mut all: Vec<_> = mine.map(|i| i.prefix().unwrap()).collect();
+        all.sort();
+        all
+    }
+
+    proptest! {
+        #[test]
+        fn an_eni_owns_exactly_its_sources_and_takes_only_what_it_must(
+            history in vec((1u32..4, vec(source(), 0..12)), 1..12),
+        ) {
+            let mut map = Vec::new();
+            for (n, sources) in history {
+                let before = map.clone();
+                let change = source_change(&goto(n), &sources, &map);
+                apply(&mut map, &change, &goto(n));
+                let wanted = merge_prefixes(sources.iter().copied());
+                prop_assert_eq!(owned_by(&map, &goto(n)), wanted.clone());
+                for other in (1..4).filter(|other| *other != n) {
+                    let mut expected = owned_by(&before, &goto(other));
+                    expected.retain(|p| !wanted.iter().any(|w| w.covers(p) || p.covers(w)));
+                    prop_assert_eq!(owned_by(&map, &goto(other)), expected);
+                }
+                let again = source_change(&goto(n), &sources, &map);
+                prop_assert_eq!(again, SourceChange::default());
+            }
+        }
+
+        #[test]
+        fn merging_keeps_the_addresses_and_leaves_no_overlap(all in vec(source(), 0..20)) {
+            let merged = merge_prefixes(all.iter().copied());
+            for host in 0u8..=255 {
+                let ip = [10, 0, 0, host].into();
+                let covers = |list: &[Prefix]| list.iter().filter(|p| p.contains(ip)).count();
+                prop_assert_eq!(covers(&all) > 0, covers(&merged) == 1);
+                prop_assert!(covers(&merged) <= 1);
+            }
+        }
+    }
 }

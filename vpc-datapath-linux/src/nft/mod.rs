@@ -8,6 +8,7 @@ mod attr;
 mod chain;
 mod codec;
 mod expr;
+mod interval;
 mod rule;
 mod set;
 mod socket;
@@ -17,7 +18,8 @@ pub use chain::{BaseChain, Chain, ChainKind, Family, Hook, Table};
 pub use expr::{
     Cmp, Ct, Expr, FibResult, Meta, PayloadBase, Reg, Verdict, ct_state, fib_flag, nat_flag,
 };
+pub use interval::Interval;
 pub use rule::{ListedRule, Rule};
-pub use set::{Element, Interval, KeyType, Set};
+pub use set::{Element, KeyType, Set};
 pub use socket::Socket;
 pub use transaction::Transaction;

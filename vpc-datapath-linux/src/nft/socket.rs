@@ -274,6 +274,14 @@ fn encode(op: &Op, flags: u16, seq: u32) -> Vec<u8> {
     frame(NetfilterMessage::new(header, message), flags, seq)
 }
 
+#[cfg(test)]
+impl Transaction {
+    /// The first change as sent, with sequence number `seq`.
+    pub(crate) fn encode_first(&self, seq: u32) -> Vec<u8> {
+        self.ops.first().map(|op| encode(op, NLM_F_REQUEST | op.flags, seq)).unwrap_or_default()
+    }
+}
+
 fn batch_edge(message_type: u8, seq: u32) -> Vec<u8> {
     let header = NetfilterHeader::new(NetfilterProtoFamily::Unspec, 0, SUBSYSTEM_NFTABLES);
     let inner = NetfilterMessageInner::Other {
