@@ -121,7 +121,10 @@ mod tests {
     use super::*;
 
     fn run(test: impl Future<Output = ()>) {
-        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let patience = Duration::from_secs(20);
+        let ended = runtime.block_on(async { tokio::time::timeout(patience, test).await });
+        ended.expect("the connection does not end");
     }
 
     #[test]
