@@ -1,7 +1,100 @@
 //! Warm-pool and prefix-delegation IPAM for pods with AWS VPC addresses, as a pure state machine.
 //!
 //! This crate owns no clock, socket, thread, file, environment variable or random source. The caller
-//! says what happened and when; the pool answers with what to do.
+//! says what happened and when; the [`Pool`](pool::Pool) answers with what to do. The same calls with
+//! the same times and seed give the same answers, byte for byte, so that a simulation of a year tests
+//! the code that ships.
+//!
+//! # Contract
+//!
+//! - Time is a parameter, [`Time`](time::Time), and never runs backwards.
+//! - After every call that takes `&mut Pool`, drain [`poll_action`](pool::Pool::poll_action) and
+//!   [`poll_reply`](pool::Pool::poll_reply), then wait until
+//!   [`poll_timeout`](pool::Pool::poll_timeout) or until something happens.
+//! - Each [`Action`](pool::Action) is answered by one [`Event`](pool::Event) with the same number.
+//!   Answers may come in any order and late; unknown ones are counted and ignored.
+//! - An ADD or DEL is answered only once the state file says so ([two phases](pool::Reply)). If it
+//!   cannot be written, the request is undone.
+//! - An address that was leased is never leased again, nor given back to the cloud, before its lease
+//!   has ended durably, whatever the cloud shows. An address that the cloud does not confirm is not
+//!   given to anyone.
+//!
+//! [`Driver`](driver::Driver) turns actions into calls on the ports
+//! ([`CloudBackend`](cloud::CloudBackend), [`Datapath`](datapath::Datapath), [`Store`](store::Store))
+//! and their results into events, on any executor.
+//!
+//! # The loop
+//!
+//! Here without a driver, with a cloud of one ENI that is made up on the spot:
+//!
+//! ```
+//! use std::{collections::BTreeMap, time::Duration};
+//!
+//! use vpc_ipam_core::{
+//!     addr::Prefix,
+//!     cloud::{Authority, CloudEni, CloudView, EniKind},
+//!     config::{AllocationMode, PoolConfig, WarmTargets},
+//!     id::{PodRef, SandboxKey},
+//!     pool::{Action, Assign, Event, Pool},
+//!     time::Time,
+//! };
+//!
+//! let targets = WarmTargets { ips: 2, ..WarmTargets::default() };
+//! let config = PoolConfig::new(AllocationMode::Secondary, targets, 3, 9)?;
+//! let mut now = Time::ZERO;
+//! let mut pool = Pool::new(config, now);
+//! let mut eni = CloudEni {
+//!     id: "eni-1".parse()?,
+//!     mac: "02:00:00:00:00:01".parse()?,
+//!     device: 0,
+//!     card: 0,
+//!     kind: EniKind::Interface,
+//!     primary: true,
+//!     subnet: "subnet-1".parse()?,
+//!     subnet_cidr: "10.0.0.0/24".parse()?,
+//!     primary_ip: "10.0.0.4".parse()?,
+//!     cidrs: Vec::new(),
+//!     tags: BTreeMap::new(),
+//! };
+//!
+//! let key = SandboxKey::new("aws-cni", "9f1c0d7e", "eth0")?;
+//! let pod = PodRef { namespace: "shop".to_owned(), name: "cart".to_owned() };
+//! let Assign::Pending(add) = pool.assign(key, pod, now)? else { unreachable!() };
+//!
+//! let answer = loop {
+//!     if let Some(reply) = pool.poll_reply() {
+//!         assert_eq!(reply.op, add);
+//!         break reply.result?;
+//!     }
+//!     let Some(action) = pool.poll_action(now) else {
+//!         // Nothing to do: sleep until something happens, or until the pool has an idea.
+//!         now = pool.poll_timeout().unwrap_or(now + Duration::from_secs(1));
+//!         pool.handle(Event::Timeout, now);
+//!         continue;
+//!     };
+//!     let event = match action {
+//!         Action::Describe { op } => {
+//!             let view = CloudView { enis: vec![eni.clone()], authority: Authority::Ec2 };
+//!             Event::Described { op, result: Ok(view) }
+//!         }
+//!         Action::AssignAddresses { op, count, .. } => {
+//!             let have = eni.cidrs.len() as u8;
+//!             let new: Vec<Prefix> = (0..count.slots() as u8)
+//!                 .map(|n| Prefix::host([10, 0, 0, 10 + have + n].into()))
+//!                 .collect();
+//!             eni.cidrs.extend(&new);
+//!             Event::AddressesAssigned { op, result: Ok(new) }
+//!         }
+//!         Action::SetUpEni { op, .. } => Event::EniSetUp { op, result: Ok(()) },
+//!         // Write `checkpoint::encode(&pool.checkpoint())` before anything else happens.
+//!         Action::Persist { op } => Event::Persisted { op, result: Ok(()) },
+//!         other => unreachable!("{other:?}"),
+//!     };
+//!     pool.handle(event, now);
+//! };
+//! assert_eq!(answer.ip.to_string(), "10.0.0.10");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![forbid(unsafe_code)]
 

@@ -77,11 +77,11 @@ fn targets() -> impl Strategy<Value = WarmTargets> {
     ]
 }
 
-fn peaceful() -> impl Strategy<Value = Step> {
+fn peaceful(pods: u32) -> impl Strategy<Value = Step> {
     prop_oneof![
-        6 => (0..PODS).prop_map(Step::Add),
-        1 => (0..PODS).prop_map(Step::Burst),
-        4 => (0..PODS).prop_map(Step::Release),
+        6 => (0..pods).prop_map(Step::Add),
+        1 => (0..=pods).prop_map(Step::Burst),
+        4 => (0..pods).prop_map(Step::Release),
         1 => Just(Step::ReleaseAll),
         4 => (0..3_000u64).prop_map(Step::Pass),
         3 => (3_000..90_000u64).prop_map(Step::Pass),
@@ -92,7 +92,7 @@ fn peaceful() -> impl Strategy<Value = Step> {
 
 fn hostile() -> impl Strategy<Value = Step> {
     prop_oneof![
-        8 => peaceful(),
+        8 => peaceful(PODS),
         2 => (0..FAILING.len(), 0..8usize, 1..4u32).prop_map(|(a, e, n)| Step::FailCloud(a, e, n)),
         1 => (1..3u32, any::<bool>()).prop_map(|(n, keep)| Step::FailStore(n, keep)),
         1 => (1..9u32).prop_map(Step::FailHost),
@@ -231,8 +231,6 @@ fn exhausted(pool: &PoolConfig, sim: &Sim) -> bool {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        // Half of what PROPTEST_CASES says, which is 256 unless set: a case is a whole history.
-        cases: ProptestConfig::default().cases / 2,
         max_shrink_iters: 4096,
         failure_persistence: None,
         ..ProptestConfig::default()
@@ -259,7 +257,7 @@ proptest! {
     #[test]
     fn a_pool_at_rest_meets_its_targets(
         config in prop_oneof![config(false), config(true)],
-        steps in prop::collection::vec(peaceful(), 1..40),
+        steps in prop::collection::vec(peaceful(PODS), 1..40),
     ) {
         let mut sim = check(run(&config, &steps))?;
         check(come_to_rest(&mut sim))?;
@@ -282,6 +280,22 @@ proptest! {
             prop_assert!(free >= u64::from(pool.targets.enis * limits.slots()), "{:?}", plan);
         }
         prop_assert!(enis <= u64::from(limits.enis));
+    }
+
+    #[test]
+    fn no_add_is_refused_while_the_node_can_hold_its_pods(
+        mut config in prop_oneof![config(false), config(true)],
+        max_pods in 20..40u32,
+        steps in prop::collection::vec(peaceful(20), 1..40),
+    ) {
+        let seed = config.seed;
+        let (mode, targets) = (config.pool.mode, config.pool.targets);
+        config = SimConfig::with("m5.large", mode, targets, seed).unwrap();
+        config.pool.max_pods = max_pods;
+        let mut sim = check(run(&config, &steps))?;
+        check(sim.run_for(Duration::from_secs(60)))?;
+        // 20 pods fit even while the addresses of 20 others rest, within an ADD's patience.
+        prop_assert!(sim.refused().is_empty(), "{:?}", sim.refused());
     }
 
     #[test]

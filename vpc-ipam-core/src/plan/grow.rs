@@ -104,11 +104,12 @@ impl Search<'_> {
             if self.need == 0 || self.allowed == 0 || self.probing() {
                 return;
             }
-            if eni.busy {
+            let vacated = u64::from(eni.leaving) + eni.foreign_idle.len() as u64;
+            if eni.busy || vacated > 0 {
                 // Its free slots, and those it is giving up, can be asked for within the second
                 // it takes; a new ENI takes ten.
                 self.moving = true;
-                self.take(free);
+                self.take(free + vacated);
                 continue;
             }
             if free == 0 || self.held(eni.hold_until) || self.subnet_paused() {

@@ -51,6 +51,8 @@ pub struct EniView {
     pub hold_until: Option<Time>,
     /// Slots in use: CIDRs of either kind, those on their way out included.
     pub taken: u32,
+    /// Slots of CIDRs on their way out, counted in `taken`.
+    pub leaving: u32,
     /// Slots that a growth under way will take.
     pub incoming: u32,
     /// Serving CIDRs.
@@ -84,6 +86,7 @@ impl EniView {
             settled: true,
             hold_until: None,
             taken: 0,
+            leaving: 0,
             incoming: 0,
             entries: 0,
             unleased: 0,

@@ -14,8 +14,11 @@ pub(super) fn shrink(view: &View, totals: &Totals, config: &PoolConfig, now: Tim
         reason: Reason::Settled { totals: *totals },
         revisit: None,
     };
-    // What is under way may change the sums, and nothing is given up on the word of metadata.
-    if !view.confirmed || view.waiting > 0 || totals.incoming_entries > 0 || view.deleting {
+    // What is under way may change the sums or be the better choice, and nothing is given up on the
+    // word of metadata.
+    let moving = view.enis.iter().any(|e| e.usable && (e.busy || !e.settled));
+    let growing = view.waiting > 0 || totals.incoming_entries > 0;
+    if !view.confirmed || growing || moving || view.deleting {
         return plan;
     }
     let (free, revisit) = eni_to_free(view, totals, config, now);

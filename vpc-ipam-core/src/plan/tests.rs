@@ -1,1 +1,305 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::{
+    AllocationMode::{Prefix as Prefixes, Secondary},
+    WarmTargets,
+};
+
+const NOW: Time = Time::from_millis(10_000_000);
+
+fn config(mode: AllocationMode, targets: WarmTargets) -> PoolConfig {
+    PoolConfig::new(mode, targets, 3, 9).unwrap()
+}
+
+fn warm_ips(ips: u32, minimum_ips: u32) -> WarmTargets {
+    WarmTargets { ips, minimum_ips, ..WarmTargets::default() }
+}
+
+/// An ENI whose `pods` are packed into the first of its `entries` CIDRs.
+fn eni(device: u32, entries: u64, pods: u64, mode: AllocationMode) -> EniView {
+    let per_entry = if mode == Secondary { 1 } else { 16 };
+    let used = pods.div_ceil(per_entry);
+    let mut eni = EniView::new(format!("eni-{device}").parse().unwrap(), device);
+    eni.taken = u32::try_from(entries).unwrap();
+    eni.entries = entries;
+    eni.unleased = entries - used;
+    eni.total = entries * per_entry;
+    eni.assigned = pods;
+    eni.occupied = pods;
+    eni.idle = (used..entries)
+        .map(|n| {
+            let base = format!("10.{device}.{n}.0");
+            Prefix::new(base.parse().unwrap(), if mode == Secondary { 32 } else { 28 }).unwrap()
+        })
+        .collect();
+    eni
+}
+
+fn view(enis: Vec<EniView>) -> View {
+    View { enis, confirmed: true, ..View::default() }
+}
+
+fn asked(plan: &Plan) -> Vec<(Option<String>, u32)> {
+    let step = |step: &Growth| match step {
+        Growth::Assign { eni, count } => (Some(eni.to_string()), count.slots()),
+        Growth::Create { count } => (None, count.slots()),
+    };
+    plan.grow.iter().map(step).collect()
+}
+
+#[test]
+fn a_new_pool_asks_for_exactly_its_target() {
+    let plan = plan(&view(vec![eni(0, 0, 0, Secondary)]), &config(Secondary, warm_ips(3, 0)), NOW);
+    assert_eq!(asked(&plan), [(Some("eni-0".to_owned()), 3)]);
+    assert_eq!(
+        plan.reason.to_string(),
+        "0 of 0 address(es) available, WARM_IP_TARGET 3 and MINIMUM_IP_TARGET 0 ask for more"
+    );
+}
+
+#[test]
+fn a_burst_is_sized_in_one_step_over_all_free_slots() {
+    let mut view = view(vec![eni(0, 9, 9, Secondary), eni(1, 6, 6, Secondary)]);
+    view.waiting = 7;
+    let plan = plan(&view, &config(Secondary, warm_ips(2, 0)), NOW);
+    assert_eq!(asked(&plan), [(Some("eni-1".to_owned()), 3), (None, 6)]);
+    assert!(plan.reason.to_string().ends_with("7 pod(s) waiting"), "{}", plan.reason);
+}
+
+#[test]
+fn what_is_under_way_is_not_asked_for_again() {
+    let mut first = eni(0, 6, 6, Secondary);
+    first.incoming = 2;
+    first.busy = true;
+    let mut view = view(vec![first]);
+    let two = plan(&view, &config(Secondary, warm_ips(2, 0)), NOW);
+    assert_eq!(two.grow, []);
+    view.creating = Some(AddressCount::Secondary(9));
+    let more = plan(&view, &config(Secondary, warm_ips(11, 0)), NOW);
+    assert_eq!(more.grow, []);
+    let still = plan(&view, &config(Secondary, warm_ips(12, 0)), NOW);
+    assert_eq!(still.grow, [], "one more slot is free on the busy ENI");
+    assert_eq!(still.reason.to_string(), "11 address(es) are under way");
+}
+
+#[test]
+fn prefixes_are_counted_by_addresses_but_taken_whole() {
+    // Three prefixes with 8 pods each: V = 24 satisfies WARM_PREFIX_TARGET 1 although none is free.
+    let mut halves = eni(0, 3, 24, Prefixes);
+    halves.unleased = 0;
+    halves.idle.clear();
+    let warm = |prefixes| WarmTargets { prefixes, ..WarmTargets::default() };
+    let one = plan(&view(vec![halves.clone()]), &config(Prefixes, warm(1)), NOW);
+    assert_eq!(one.grow, []);
+    let two = plan(&view(vec![halves]), &config(Prefixes, warm(2)), NOW);
+    assert_eq!(asked(&two), [(Some("eni-0".to_owned()), 2)]);
+}
+
+#[test]
+fn a_free_eni_is_chosen_by_size_then_by_device() {
+    let enis = vec![eni(0, 9, 0, Secondary), eni(1, 3, 0, Secondary), eni(2, 3, 0, Secondary)];
+    let plan = plan(&view(enis), &config(Secondary, warm_ips(2, 4)), NOW);
+    let [Shrink::Free { eni }] = plan.shrink.as_slice() else { panic!("{plan:?}") };
+    assert_eq!(eni.as_str(), "eni-2");
+    assert_eq!(plan.reason.to_string(), "eni-2 has no pod and its 3 address(es) are not needed");
+}
+
+#[test]
+fn efa_trunk_primary_young_busy_and_used_enis_are_not_freed() {
+    type Guard = fn(&mut EniView);
+    let guards: [(&str, Guard); 5] = [
+        ("primary or efa", |e| e.freeable = false),
+        ("young", |e| e.since = Time::from_millis(NOW.as_millis() - 59_999)),
+        ("busy", |e| e.busy = true),
+        ("unsettled", |e| e.settled = false),
+        ("resting", |e| e.occupied = 1),
+    ];
+    for (why, guard) in guards {
+        let mut spare = eni(1, 0, 0, Secondary);
+        let before = plan(
+            &view(vec![eni(0, 4, 0, Secondary), spare.clone()]),
+            &config(Secondary, warm_ips(2, 4)),
+            NOW,
+        );
+        assert_eq!(before.shrink.len(), 1);
+        guard(&mut spare);
+        let plan = plan(
+            &view(vec![eni(0, 4, 0, Secondary), spare]),
+            &config(Secondary, warm_ips(2, 4)),
+            NOW,
+        );
+        assert_eq!(plan.shrink, [], "{why}");
+        if why == "young" {
+            assert_eq!(plan.revisit, Some(Time::from_millis(NOW.as_millis() + 1)));
+        }
+    }
+}
+
+#[test]
+fn the_warm_prefix_target_guards_enis_even_under_address_targets() {
+    let targets = WarmTargets { prefixes: 2, ..warm_ips(1, 0) };
+    let enis = |free| vec![eni(0, free, 0, Prefixes), eni(1, 1, 0, Prefixes)];
+    let keep = plan(&view(enis(1)), &config(Prefixes, targets), NOW);
+    assert!(!keep.shrink.iter().any(|s| matches!(s, Shrink::Free { .. })), "{keep:?}");
+    let free = plan(&view(enis(2)), &config(Prefixes, targets), NOW);
+    assert!(free.shrink.iter().any(|s| matches!(s, Shrink::Free { .. })), "{free:?}");
+}
+
+#[test]
+fn without_ec2s_word_nothing_is_given_up() {
+    let mut view = view(vec![eni(0, 9, 0, Secondary), eni(1, 9, 0, Secondary)]);
+    view.confirmed = false;
+    let plan = plan(&view, &config(Secondary, warm_ips(1, 0)), NOW);
+    assert_eq!(plan.shrink, []);
+}
+
+#[test]
+fn idle_lists_are_wanted_only_where_something_is_too_much() {
+    let config = config(Secondary, warm_ips(2, 0));
+    assert!(!wants_idle_lists(&view(vec![eni(0, 4, 2, Secondary)]), &config));
+    assert!(wants_idle_lists(&view(vec![eni(0, 5, 2, Secondary)]), &config));
+}
+
+fn targets() -> impl Strategy<Value = WarmTargets> {
+    (0..4u32, 0..20u32, 0..40u32, 1..4u32).prop_flat_map(|(enis, ips, minimum_ips, prefixes)| {
+        prop_oneof![
+            Just(WarmTargets { enis, ips: 0, minimum_ips: 0, prefixes }),
+            Just(WarmTargets { enis, ips, minimum_ips, prefixes }),
+        ]
+    })
+}
+
+fn mode() -> impl Strategy<Value = AllocationMode> {
+    prop_oneof![Just(Prefixes), Just(Secondary)]
+}
+
+/// Pods and CIDRs of three ENIs.
+fn pools() -> impl Strategy<Value = (View, PoolConfig)> {
+    let shape = prop::collection::vec((0..10u64, 0..200u64), 1..4);
+    (mode(), targets(), shape, 0..30u64, 1..250u32).prop_map(
+        |(mode, targets, shape, waiting, max_pods)| {
+            let enis = shape.iter().enumerate().map(|(device, (entries, pods))| {
+                let capacity = entries * if mode == Secondary { 1 } else { 16 };
+                eni(u32::try_from(device).unwrap(), *entries, *pods.min(&capacity), mode)
+            });
+            let mut view = view(enis.collect());
+            view.waiting = waiting;
+            let mut config = config(mode, targets);
+            config.max_pods = max_pods;
+            (view, config)
+        },
+    )
+}
+
+/// What `view` looks like once `plan` has been carried out.
+fn carried_out(view: &View, plan: &Plan, config: &PoolConfig) -> View {
+    let mut view = view.clone();
+    let old = |id: &EniId| -> usize { view.enis.iter().position(|e| e.id == *id).unwrap() };
+    let mut sizes: Vec<(usize, u64)> = Vec::new();
+    let mut gone = Vec::new();
+    let mut new = None;
+    for step in &plan.grow {
+        match step {
+            Growth::Assign { eni, count } => {
+                let n = old(eni);
+                sizes.push((n, view.enis[n].entries + u64::from(count.slots())));
+            }
+            Growth::Create { count } => new = Some(u64::from(count.slots())),
+        }
+    }
+    for step in &plan.shrink {
+        match step {
+            Shrink::Free { eni } => gone.push(old(eni)),
+            Shrink::Release { eni, cidrs } => {
+                let n = old(eni);
+                sizes.push((n, view.enis[n].entries - cidrs.len() as u64));
+            }
+        }
+    }
+    for (n, entries) in sizes {
+        let (device, pods) = (view.enis[n].device, view.enis[n].assigned);
+        view.enis[n] = eni(device, entries, pods, config.mode);
+    }
+    if let Some(entries) = new {
+        let device = u32::try_from(view.enis.len()).unwrap();
+        view.enis.push(eni(device, entries, 0, config.mode));
+    }
+    let mut n = 0;
+    view.enis.retain(|_| {
+        n += 1;
+        !gone.contains(&(n - 1))
+    });
+    view
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn never_too_low_and_too_high_at_once((view, config) in pools()) {
+        let plan = plan(&view, &config, NOW);
+        prop_assert!(plan.grow.is_empty() || plan.shrink.is_empty(), "{plan:?}");
+        let totals = Totals::of(&view, &config);
+        if matches!(Need::of(&totals, &config), Need::Slots { .. }) && view.waiting == 0 {
+            prop_assert_eq!(shrink::surplus(&totals, &config), 0);
+        }
+    }
+
+    #[test]
+    fn shrinking_never_makes_the_pool_low((mut view, config) in pools()) {
+        view.waiting = 0;
+        let first = plan(&view, &config, NOW);
+        if first.shrink.is_empty() {
+            return Ok(());
+        }
+        let after = carried_out(&view, &first, &config);
+        let second = plan(&after, &config, NOW);
+        prop_assert!(second.grow.is_empty(), "{first:?} then {second:?}");
+    }
+
+    #[test]
+    fn growing_and_shrinking_reach_a_fixed_point((mut view, config) in pools()) {
+        view.waiting = 0;
+        let mut shrunk = false;
+        for _ in 0..20 {
+            let next = plan(&view, &config, NOW);
+            if next.grow.is_empty() && next.shrink.is_empty() {
+                return Ok(());
+            }
+            prop_assert!(!shrunk || next.grow.is_empty(), "grows again: {next:?}");
+            shrunk |= !next.shrink.is_empty();
+            view = carried_out(&view, &next, &config);
+        }
+        prop_assert!(false, "no fixed point");
+    }
+
+    #[test]
+    fn no_plan_passes_a_limit((view, config) in pools()) {
+        let plan = plan(&view, &config, NOW);
+        let mut added = 0;
+        for step in &plan.grow {
+            match step {
+                Growth::Assign { eni, count } => {
+                    let eni = view.enis.iter().find(|e| e.id == *eni).unwrap();
+                    prop_assert!(eni.taken + count.slots() <= config.slots);
+                    added += u64::from(count.slots());
+                }
+                Growth::Create { count } => {
+                    prop_assert!(view.enis.len() < 3);
+                    prop_assert!(count.slots() <= config.slots && count.slots() > 0);
+                    added += u64::from(count.slots());
+                }
+            }
+        }
+        let per_slot = u64::from(config.addresses_per_slot());
+        let totals = Totals::of(&view, &config);
+        let max_pods = u64::from(config.max_pods);
+        if added > 0 {
+            prop_assert!(totals.total < max_pods);
+            prop_assert!(totals.total + (added - 1) * per_slot < max_pods, "{plan:?}");
+        }
+    }
+}

@@ -143,11 +143,12 @@ impl Pool {
     /// Answers those who have waited long enough.
     pub(super) fn expire_waiting(&mut self, now: Time) {
         while let Some(op) = self.waiting.expired(now) {
+            // Said while it still counts as waiting.
+            let why = self.shortage_text(now);
             let text = match self.waiting.remove(op) {
                 Some(waiter) if waiter.owner => self.absent_owner_text(&waiter.key),
                 Some(waiter) => {
-                    let waited = now.since(waiter.since).as_secs();
-                    format!("none within {waited} s; {}", self.shortage_text(now))
+                    format!("none within {} s; {why}", now.since(waiter.since).as_secs())
                 }
                 None => return,
             };

@@ -1,6 +1,6 @@
 //! The pool in numbers and words.
 
-use super::{Lease, Phase, Pool, Reply};
+use super::{Lease, Phase, Pool};
 use crate::{
     eni::{Cidr, Eni, serves},
     id::SandboxKey,
@@ -69,8 +69,8 @@ impl Pool {
             !eni.missing && (eni.tally().unready > 0 || eni.op.is_some() || !eni.leaving.is_empty())
         };
         let releasing = |lease: &Lease| matches!(lease.phase, Phase::Releasing { .. });
-        if self.enis.values().any(coming)
-            || !self.growth.creating.is_empty()
+        if self.in_flight() > 0
+            || self.enis.values().any(coming)
             || self.departing.values().any(|d| d.delete)
             || self.has_foreign_idle()
             || self.leases.iter().any(|(_, lease)| releasing(lease))
@@ -80,13 +80,11 @@ impl Pool {
         if self.enis.values().any(|eni| eni.tally().cooling > 0) {
             relief = crate::plan::earlier(relief, self.cooling_timeout());
         }
+        let text = self.shortage_text(now);
         for (op, deadline) in self.waiting.all() {
             if relief.is_none_or(|at| at > deadline) {
                 self.waiting.remove(op);
-                let text = self.shortage_text(now);
-                self.no_address = self.no_address.saturating_add(1);
-                let result = Err(super::AssignError::NoAddress(text));
-                self.replies.push_back(Reply { op, result });
+                self.refuse(op, text.clone());
             }
         }
     }
@@ -304,9 +302,9 @@ fn summary(eni: &Eni) -> EniView {
     view.busy = eni.op.is_some() || !eni.leaving.is_empty();
     view.settled = eni.settled();
     view.hold_until = eni.hold_until;
-    view.taken = narrow(
-        usize::try_from(tally.slots).unwrap_or(usize::MAX).saturating_add(eni.leaving.len()),
-    );
+    view.leaving = narrow(eni.leaving.len());
+    view.taken = narrow(usize::try_from(tally.slots).unwrap_or(usize::MAX));
+    view.taken = view.taken.saturating_add(view.leaving);
     view.incoming = eni.op.map_or(0, |(_, slots)| slots);
     view.entries = tally.entries;
     view.unleased = tally.unleased;

@@ -1,5 +1,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod bench;
+mod cooldown;
 mod growth;
+mod host;
+mod reconcile;
+mod restore;
+mod shrink;
 mod two_phase;
+mod waiting;

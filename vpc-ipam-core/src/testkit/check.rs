@@ -11,7 +11,9 @@ use super::ec2::World;
 use crate::{
     addr::Prefix,
     id::{EniId, InstanceId, SandboxKey},
+    plan::{Growth, plan},
     pool::Pool,
+    time::Time,
 };
 
 /// A broken invariant: what, and the numbers.
@@ -105,7 +107,8 @@ pub fn leases(pool: &Pool) -> Result<(), Violation> {
     Ok(())
 }
 
-/// ENI and slot limits.
+/// The pool never plans past the limits of the instance: places of ENIs and slots of each. What it
+/// holds may be more for a moment, while it has seen what came and not yet what went.
 ///
 /// # Errors
 ///
@@ -113,12 +116,22 @@ pub fn leases(pool: &Pool) -> Result<(), Violation> {
 pub fn limits(pool: &Pool) -> Result<(), Violation> {
     let config = pool.config();
     let view = pool.view();
-    let places = view.enis.len() as u64 + u64::from(view.creating.is_some());
-    // ENIs that others attach are not the pool's doing, but they are never more than EC2 allows.
-    ensure!(places <= u64::from(config.max_enis), "{places} ENIs of {} allowed", config.max_enis);
-    for eni in &view.enis {
-        let taken = eni.taken;
-        ensure!(taken <= config.slots, "{} uses {taken} of {} slots", eni.id, config.slots);
+    let plan = plan(&view, config, Time::ZERO);
+    for step in &plan.grow {
+        match step {
+            Growth::Assign { eni: id, count } => {
+                let eni = view.enis.iter().find(|eni| eni.id == *id);
+                let used = eni.map_or(0, |eni| eni.taken + eni.incoming);
+                let slots = used + count.slots();
+                ensure!(slots <= config.slots, "{id} would use {slots} of {} slots", config.slots);
+            }
+            Growth::Create { count } => {
+                let enis = view.enis.len() as u64 + u64::from(view.other_enis);
+                ensure!(enis < u64::from(config.max_enis), "one more than {enis} ENIs");
+                let slots = count.slots();
+                ensure!(slots <= config.slots, "a new ENI with {slots} of {} slots", config.slots);
+            }
+        }
     }
     Ok(())
 }

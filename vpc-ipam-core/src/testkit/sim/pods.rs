@@ -105,6 +105,8 @@ impl Sim {
             };
             match (request.adds, reply.result) {
                 (true, Ok(assignment)) => self.pod_started(&request.key, &assignment)?,
+                // The runtime deleted it itself.
+                (true, Err(AssignError::Released)) => {}
                 (true, Err(error)) => self.refused.push((request.key, error.to_string())),
                 (false, Ok(assignment)) => {
                     if request.used {

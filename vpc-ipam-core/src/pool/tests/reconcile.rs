@@ -1,0 +1,289 @@
+use std::time::Duration;
+
+use super::bench::*;
+use crate::{
+    cloud::{AddressCount, Authority, CloudError, CloudErrorKind, CloudView, EniKind},
+    config::{
+        AllocationMode::{Prefix, Secondary},
+        WarmTargets,
+    },
+    id::EniId,
+    pool::{Action, Event, Release},
+};
+
+fn describes(action: &Action) -> bool {
+    matches!(action, Action::Describe { .. })
+}
+
+/// Four addresses on the primary ENI, wanted all.
+fn bench() -> Bench {
+    let mut bench = Bench::new(config(Secondary, warm_ips(0, 4)));
+    bench.pass_s(1);
+    assert_eq!(bench.shape(), (vec![4], 4));
+    bench
+}
+
+fn primary(bench: &Bench) -> EniId {
+    bench.enis.keys().next().unwrap().clone()
+}
+
+/// Past the next periodic read.
+fn next_read(bench: &mut Bench) {
+    let before = bench.count(describes);
+    while bench.count(describes) == before {
+        bench.pass_s(5);
+    }
+}
+
+#[test]
+fn what_others_attach_and_add_is_adopted() {
+    let mut bench = Bench::new(config(Secondary, WarmTargets { enis: 2, ..Default::default() }));
+    bench.pass_s(1);
+    let id = bench.attach_eni();
+    bench.assign_in_cloud(&id, AddressCount::Secondary(3));
+    next_read(&mut bench);
+    assert_eq!(bench.shape(), (vec![9, 9, 3], 21));
+}
+
+#[test]
+fn enis_that_are_not_ours_are_left_alone_but_take_a_place() {
+    for (kind, tag) in
+        [(EniKind::Interface, Some("true")), (EniKind::Trunk, None), (EniKind::EfaOnly, None)]
+    {
+        let mut bench =
+            Bench::new(config(Secondary, WarmTargets { enis: 3, ..Default::default() }));
+        let id = bench.attach_eni();
+        bench.assign_in_cloud(&id, AddressCount::Secondary(2));
+        let eni = bench.enis.get_mut(&id).unwrap();
+        eni.kind = kind;
+        if let Some(value) = tag {
+            eni.tags.insert("node.k8s.amazonaws.com/no_manage".to_owned(), value.to_owned());
+        }
+        bench.pass_s(300);
+        assert_eq!(bench.shape(), (vec![9, 9], 18), "{kind:?}: two places are left of three");
+        assert_eq!(bench.enis[&id].cidrs.len(), 2);
+    }
+}
+
+#[test]
+fn a_tag_with_another_value_means_managed() {
+    let mut bench = Bench::new(config(Secondary, warm_ips(0, 2)));
+    let id = bench.attach_eni();
+    bench.assign_in_cloud(&id, AddressCount::Secondary(2));
+    let eni = bench.enis.get_mut(&id).unwrap();
+    eni.tags.insert("node.k8s.amazonaws.com/no_manage".to_owned(), "True".to_owned());
+    bench.pass_s(1);
+    assert_eq!(bench.shape(), (vec![0, 2], 2));
+}
+
+#[test]
+fn an_unused_address_that_ec2_does_not_show_is_given_up() {
+    let mut bench = bench();
+    let id = primary(&bench);
+    let lost = bench.enis.get_mut(&id).unwrap().cidrs.remove(0);
+    bench.hold = |a| matches!(a, Action::AssignAddresses { .. });
+    next_read(&mut bench);
+    assert_eq!(bench.pool.stats().total, 3);
+    assert_ne!(bench.add(1), lost.base());
+}
+
+#[test]
+fn metadata_never_takes_anything_away() {
+    let mut bench = bench();
+    bench.add(1);
+    bench.authority = Authority::Imds;
+    let id = primary(&bench);
+    bench.enis.get_mut(&id).unwrap().cidrs.clear();
+    bench.pass_s(300);
+    assert_eq!(bench.pool.stats().total, 4);
+    assert_eq!(bench.pool.stats().orphaned, 0);
+}
+
+#[test]
+fn a_failed_read_never_takes_anything_away() {
+    let mut bench = bench();
+    bench.add(1);
+    bench.enis.clear();
+    bench.cloud_fails = Some(CloudErrorKind::Malformed);
+    bench.pass_s(300);
+    assert_eq!(bench.pool.stats().total, 4);
+    // Nor does a view that cannot be complete.
+    bench.cloud_fails = None;
+    bench.pass_s(300);
+    assert_eq!(bench.pool.stats().total, 4);
+    let degraded = bench.pool.stats().degraded.join("; ");
+    assert!(degraded.contains("lacks the primary ENI"), "{degraded}");
+}
+
+#[test]
+fn a_pods_address_that_ec2_denies_is_quarantined_and_comes_back() {
+    let mut bench = bench();
+    let ip = bench.add(1);
+    let id = primary(&bench);
+    let lost = bench.enis.get_mut(&id).unwrap().cidrs.remove(0);
+    assert_eq!(lost.base(), ip);
+    next_read(&mut bench);
+    let stats = bench.pool.stats();
+    assert_eq!(stats.orphaned, 1);
+    assert!(stats.degraded.iter().any(|d| d.contains(&ip.to_string())), "{:?}", stats.degraded);
+    assert_eq!(bench.pool.checkpoint().leases.len(), 1);
+    bench.enis.get_mut(&id).unwrap().cidrs.push(lost);
+    next_read(&mut bench);
+    assert_eq!(bench.pool.stats().orphaned, 0);
+    // Denied for good, and the pod goes: so does the address, with no rest to wait for.
+    bench.enis.get_mut(&id).unwrap().cidrs.retain(|c| *c != lost);
+    next_read(&mut bench);
+    bench.del(1);
+    bench.pass_s(31);
+    for n in 2..5 {
+        assert_ne!(bench.add(n), ip);
+    }
+}
+
+#[test]
+fn an_eni_that_vanished_with_pods_stays_until_they_are_gone() {
+    let mut bench = Bench::new(config(Secondary, warm_ips(0, 12)));
+    bench.pass_s(1);
+    for n in 0..10 {
+        bench.add(n);
+    }
+    let mut frozen = config(Secondary, warm_ips(0, 12));
+    frozen.provisioning = false;
+    bench.pool.handle(Event::Reconfigured(Box::new(frozen)), bench.now);
+    let id = bench.enis.keys().nth(1).unwrap().clone();
+    let gone = bench.enis.remove(&id).unwrap();
+    next_read(&mut bench);
+    assert_eq!(bench.pool.stats().orphaned, 1);
+    let torn_down = |bench: &Bench| bench.count(|a| matches!(a, Action::TearDownEni { .. }));
+    assert_eq!(torn_down(&bench), 0);
+    bench.enis.insert(id.clone(), gone);
+    next_read(&mut bench);
+    assert_eq!(bench.pool.stats().orphaned, 0, "it was only away");
+    bench.enis.remove(&id);
+    next_read(&mut bench);
+    bench.del(9);
+    assert_eq!(torn_down(&bench), 1, "the host forgets it with its last pod");
+    assert_eq!(bench.count(|a| matches!(a, Action::DeleteEni { .. })), 0);
+}
+
+#[test]
+fn a_view_older_than_the_pools_own_change_undoes_nothing() {
+    let mut bench = bench();
+    let id = primary(&bench);
+    // The read begins, then the pool grows, then the old view arrives.
+    let old: Vec<_> = bench.enis.values().cloned().collect();
+    bench.hold = describes;
+    while bench.held.is_empty() {
+        bench.pass_s(5);
+    }
+    bench.pool.handle(Event::Reconfigured(Box::new(config(Secondary, warm_ips(0, 6)))), bench.now);
+    bench.run();
+    assert_eq!(bench.pool.stats().total, 6);
+    let op = bench.held.pop().unwrap().op();
+    let view = CloudView { enis: old, authority: Authority::Ec2 };
+    bench.pool.handle(Event::Described { op, result: Ok(view) }, bench.now);
+    bench.run();
+    assert_eq!(bench.pool.stats().total, 6);
+    assert_eq!(bench.enis[&id].cidrs.len(), 6);
+}
+
+#[test]
+fn a_half_made_eni_is_not_adopted_from_a_view() {
+    let mut bench = Bench::new(config(Secondary, WarmTargets::default()));
+    bench.pass_s(1);
+    bench.hold = |a| matches!(a, Action::CreateEni { .. });
+    bench.add(1);
+    let Some(Action::CreateEni { op, .. }) = bench.held.pop() else { panic!("no creation") };
+    let id = bench.attach_eni();
+    bench.assign_in_cloud(&id, AddressCount::Secondary(9));
+    next_read(&mut bench);
+    assert_eq!(bench.pool.stats().enis.len(), 1, "its creation may still fail and clean it up");
+    bench.enis.remove(&id);
+    let error = CloudError::new(CloudErrorKind::Other, "AttachNetworkInterface", "no");
+    bench.pool.handle(Event::EniCreated { op, result: Err(error) }, bench.now);
+    bench.run();
+    // One that somebody else attached is found by the next read.
+    let content = WarmTargets { enis: 0, ..Default::default() };
+    bench.pool.handle(Event::Reconfigured(Box::new(config(Secondary, content))), bench.now);
+    bench.run();
+    let id = bench.attach_eni();
+    bench.assign_in_cloud(&id, AddressCount::Secondary(1));
+    next_read(&mut bench);
+    assert_eq!(bench.pool.stats().enis.len(), 2);
+}
+
+#[test]
+fn a_released_address_is_not_taken_back_within_a_minute_and_only_on_ec2s_word() {
+    let mut bench = Bench::new(config(Secondary, warm_ips(0, 4)));
+    bench.pass_s(1);
+    let id = primary(&bench);
+    bench.hold = |a| matches!(a, Action::UnassignAddresses { .. });
+    bench.pool.handle(Event::Reconfigured(Box::new(config(Secondary, warm_ips(0, 3)))), bench.now);
+    bench.run();
+    let Some(Action::UnassignAddresses { op, cidrs, .. }) = bench.held.pop() else {
+        panic!("nothing released")
+    };
+    assert_eq!(cidrs.len(), 1);
+    // EC2 refuses, so it is attached still.
+    let error = CloudError::new(CloudErrorKind::Other, "Unassign", "no");
+    bench.pool.handle(Event::AddressesUnassigned { op, result: Err(error) }, bench.now);
+    bench.run();
+    assert_eq!(bench.pool.stats().total, 3);
+    assert_eq!(bench.enis[&id].cidrs.len(), 4);
+    bench.hold = |a| matches!(a, Action::UnassignAddresses { .. });
+    bench.authority = Authority::Imds;
+    bench.pass_s(200);
+    assert_eq!(bench.pool.stats().total, 3, "metadata may be late");
+    bench.authority = Authority::Ec2;
+    bench.pass_s(31);
+    // Found again, and given back again.
+    bench.answer_held();
+    assert_eq!(bench.enis[&id].cidrs.len(), 3);
+    assert_eq!(bench.pool.stats().total, 3);
+}
+
+#[test]
+fn an_address_that_moved_to_another_eni_takes_its_lease_along() {
+    let mut bench = Bench::new(config(Secondary, warm_ips(0, 4)));
+    bench.pass_s(1);
+    let ip = bench.add(1);
+    let id = primary(&bench);
+    let moved = bench.enis.get_mut(&id).unwrap().cidrs.remove(0);
+    let other = bench.attach_eni();
+    bench.enis.get_mut(&other).unwrap().cidrs.push(moved);
+    next_read(&mut bench);
+    let crate::pool::Assign::Ready(assignment) =
+        bench.pool.assign(key(1), pod(1), bench.now).unwrap()
+    else {
+        panic!("pending")
+    };
+    assert_eq!((assignment.ip, assignment.eni), (ip, Some(other)));
+}
+
+#[test]
+fn the_other_allocation_mode_serves_its_pods_and_goes_with_them() {
+    let mut bench = Bench::new(config(Secondary, warm_ips(0, 9)));
+    bench.pass_s(1);
+    let old = bench.add(1);
+    let id = primary(&bench);
+    bench.pool.handle(Event::Reconfigured(Box::new(config(Prefix, warm_ips(1, 0)))), bench.now);
+    bench.pass_s(5);
+    let cidrs = &bench.enis[&id].cidrs;
+    assert_eq!(cidrs.len(), 2, "one address for the old pod, one prefix: {cidrs:?}");
+    assert_eq!(bench.pool.stats().total, 17);
+    let new = bench.add(2);
+    assert!(bench.enis[&id].cidrs.iter().any(|c| !c.is_host() && c.contains(new)));
+    assert_eq!(bench.del(1), old);
+    bench.pass_s(60);
+    assert_eq!(bench.pool.stats().total, 16);
+}
+
+#[test]
+fn the_reads_go_on_once_a_minute_spread_a_little() {
+    let mut bench = bench();
+    let before = bench.count(describes);
+    bench.pass(Duration::from_secs(3600));
+    let reads = bench.count(describes) - before;
+    assert!((51..=60).contains(&reads), "{reads} reads in an hour");
+    assert_eq!(bench.pool.release(&key(7), bench.now).unwrap(), Release::Absent);
+}
