@@ -292,6 +292,37 @@ fn hundreds_of_sources_fit() {
     assert_eq!(node.sources().len(), 749);
 }
 
+fn several_callers_at_once_do_not_disturb_each_other() {
+    let mut node = node(&[1, 2]);
+    node.datapath.set_up_node(&node_spec()).unwrap();
+    let shared = &node.datapath;
+    let other = vpc_datapath_linux::LinuxDatapath::open().unwrap();
+    std::thread::scope(|scope| {
+        for (device, phase) in [(1, 0), (1, 1), (1, 2), (2, 0)] {
+            scope.spawn(move || {
+                for n in 0..40 {
+                    // They take one address from each other, and others come and go.
+                    let own = format!("10.0.{device}.{}/32", 100 + (n + phase) % 5);
+                    let eni = eni_spec(device, &["10.0.9.9/32", &own]);
+                    shared.set_up_eni(&eni).unwrap();
+                }
+            });
+        }
+        // Another process, such as the release before this one.
+        scope.spawn(|| {
+            for n in 0..40 {
+                let mut spec = node_spec();
+                spec.node_port = n % 2 == 0;
+                other.set_up_node(&spec).unwrap();
+            }
+        });
+    });
+    for device in [1, 2] {
+        node.datapath.set_up_eni(&eni_spec(device, &[])).unwrap();
+    }
+    assert_eq!(node.sources(), []);
+}
+
 fn links_that_share_a_mac_are_told_apart() {
     let mut node = node(&[1]);
     node.datapath.set_up_node(&node_spec()).unwrap();
@@ -455,6 +486,7 @@ fn main() -> ExitCode {
         an_eni_gets_link_address_table_rules_and_sources,
         sources_follow_the_eni_that_owns_them,
         hundreds_of_sources_fit,
+        several_callers_at_once_do_not_disturb_each_other,
         links_that_share_a_mac_are_told_apart,
         enis_of_other_cards_get_free_numbers_and_keep_them,
         an_eni_goes_without_a_trace_with_or_without_its_link,

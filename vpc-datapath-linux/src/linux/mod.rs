@@ -16,11 +16,15 @@ use vpc_ipam_core::datapath::{
 };
 
 use crate::{
-    desired::{EniPlan, Observed, Step, plan_eni, plan_eni_removal, plan_node},
+    desired::{EniPlan, Observed, Step, eni_object, plan_eni, plan_eni_removal, plan_node},
     netlink::{ErrorKind, NetlinkError, Socket},
     netns::{NetnsError, NetnsFd, run_in},
     nft,
 };
+
+/// Attempts at steps that another process keeps overtaking. It has to be another release of ours, at
+/// its start; nobody else writes these objects.
+const SETTLE_ATTEMPTS_MAX: u32 = 3;
 
 /// The datapath of this node's kernel.
 ///
@@ -32,6 +36,9 @@ pub struct LinuxDatapath {
     nft: Mutex<Option<nft::Socket>>,
     /// Where the sockets live, if not where the caller is.
     netns: Option<NetnsFd>,
+    /// Held from looking to the last step: a step that was right when it was planned may be wrong after
+    /// another caller's.
+    settling: Mutex<()>,
     /// MTU of all ENIs, known from the node.
     mtu: Mutex<Option<u32>>,
     /// Sends on the sockets of pods, which are closed by now.
@@ -71,6 +78,7 @@ impl LinuxDatapath {
             route: Mutex::new(socket),
             nft: Mutex::new(None),
             netns,
+            settling: Mutex::new(()),
             mtu: Mutex::new(None),
             pod_sends: Mutex::new(0),
             #[cfg(feature = "testkit")]
@@ -115,25 +123,48 @@ impl LinuxDatapath {
     fn observe_eni(&self, eni: &EniSpec) -> Result<Observed, DatapathError> {
         let observed =
             if eni.primary { self.observe_primary() } else { self.observe_secondary(eni.table) };
-        observed.map_err(|e| failed(&crate::desired::eni_object(eni), &e))
+        observed.map_err(|e| failed(&eni_object(eni), &e))
     }
+}
+
+impl LinuxDatapath {
+    /// Plans and takes the steps; again if somebody else changed things in between.
+    fn settle(
+        &self,
+        object: &str,
+        plan: impl Fn() -> Result<Vec<Step>, DatapathError>,
+    ) -> Result<(), DatapathError> {
+        let _settling = lock(&self.settling);
+        let mut attempt = 1;
+        loop {
+            match self.apply(&plan()?) {
+                Err(e) if attempt < SETTLE_ATTEMPTS_MAX && is_stale(&e) => attempt += 1,
+                result => return result.map_err(|e| failed(object, &e)),
+            }
+        }
+    }
+}
+
+/// True if what was planned on has changed.
+fn is_stale(error: &NetlinkError) -> bool {
+    matches!(error.kind(), ErrorKind::Exists | ErrorKind::NotFound | ErrorKind::Busy)
 }
 
 impl Datapath for LinuxDatapath {
     fn set_up_node(&self, node: &NodeSpec) -> Result<(), DatapathError> {
-        let steps = self.plan_node(node)?;
+        self.settle("node", || self.plan_node(node))?;
         *lock(&self.mtu) = Some(node.mtu);
-        self.apply(&steps).map_err(|e| failed("node", &e))
+        Ok(())
     }
 
     fn set_up_eni(&self, eni: &EniSpec) -> Result<(), DatapathError> {
-        let plan = self.plan_eni(eni)?;
-        self.apply(&plan.steps).map_err(|e| failed(&crate::desired::eni_object(eni), &e))
+        self.settle(&eni_object(eni), || Ok(self.plan_eni(eni)?.steps))
     }
 
     fn tear_down_eni(&self, eni: &EniSpec) -> Result<(), DatapathError> {
+        let _settling = lock(&self.settling);
         let steps = plan_eni_removal(eni, &self.observe_eni(eni)?);
-        self.apply_all(&steps).map_err(|all| failed_all(&crate::desired::eni_object(eni), &all))
+        self.apply_all(&steps).map_err(|all| failed_all(&eni_object(eni), &all))
     }
 
     fn set_up_pod(&self, pod: &PodSpec) -> Result<PodWiring, DatapathError> {
@@ -173,4 +204,29 @@ fn netns_failed(object: &str, error: &NetnsError) -> DatapathError {
         _ => DatapathErrorKind::Other,
     };
     DatapathError::new(kind, object, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::libc;
+
+    use super::*;
+    use crate::netlink::Refusal;
+
+    fn refused(errno: i32) -> NetlinkError {
+        let label = "add rule 513".to_owned();
+        NetlinkError::Refused(vec![Refusal { index: 0, label, errno, detail: None }])
+    }
+
+    #[test]
+    fn errors_name_object_cause_and_remedy() {
+        let error = failed("node", &refused(libc::EPERM));
+        assert_eq!(error.kind, DatapathErrorKind::NotSupported);
+        assert!(error.to_string().starts_with("node: add rule 513: "), "{error}");
+        assert!(error.message.contains("CAP_NET_ADMIN"), "{error}");
+        let error = failed("node", &refused(libc::EOPNOTSUPP));
+        assert_eq!(error.kind, DatapathErrorKind::NotSupported);
+        assert!(error.message.contains("nf_tables"), "{error}");
+        assert_eq!(failed("node", &refused(libc::EINVAL)).kind, DatapathErrorKind::Other);
+    }
 }
