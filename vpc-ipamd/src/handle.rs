@@ -19,9 +19,10 @@ use crate::snapshot::Snapshot;
 /// Requests that may queue for the engine, which takes each in microseconds. Twice the pods of the
 /// fullest nodes; callers beyond that wait in their connections.
 pub(crate) const REQUESTS_MAX: usize = 512;
-/// How long an ADD waits for the instance to be known, which a start needs a second for. Less than
-/// the plugin's deadline of 60 s, so that the caller hears the reason.
-const IDENTITY_WAIT: Duration = Duration::from_secs(45);
+/// How long an ADD waits for the instance to be known, which takes a start less than a second. With
+/// the pool's own wait of 45 s it stays below the plugin's deadline of 60 s, so that the caller hears
+/// the reason.
+const IDENTITY_WAIT: Duration = Duration::from_secs(12);
 
 /// A question to the engine, and where its answer goes.
 #[derive(Debug)]
