@@ -84,6 +84,14 @@ impl AwsBackend {
         })
     }
 
+    #[cfg(test)]
+    pub(crate) fn with_api(config: AwsConfig, api: Arc<dyn Ec2Api>, identity: Identity) -> Self {
+        let mut backend = Self::new(config).unwrap_or_else(|error| unreachable!("{error}"));
+        backend.api = OnceCell::new_with(Some(api));
+        backend.identity = OnceCell::new_with(Some(identity));
+        backend
+    }
+
     /// How often AWS was asked since this backend was made.
     pub fn call_counts(&self) -> CallCounts {
         self.recorder.snapshot()
@@ -114,6 +122,9 @@ impl AwsBackend {
     pub(crate) async fn region(&self) -> Result<String, CloudError> {
         if let Some(region) = &self.config.region {
             return Ok(region.clone());
+        }
+        if let Some(me) = self.identity.get() {
+            return Ok(me.region.clone());
         }
         let region = self.imds.region().await?;
         validate_region(&region).map_err(|e| {

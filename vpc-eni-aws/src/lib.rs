@@ -1,6 +1,6 @@
 //! EC2 and IMDS backend of the VPC IPAM core, and an emulator of both.
 //!
-//! - Feature `sdk` (default): [`AwsBackend`], the core's `CloudBackend` on the AWS SDK.
+//! - Feature `sdk` (default): `AwsBackend`, the core's `CloudBackend` on the AWS SDK.
 //! - Feature `emulator`: EC2 and IMDS over HTTP, in front of the core's state model; builds without
 //!   the SDK.
 //!
@@ -14,6 +14,9 @@ mod addresses;
 mod api;
 #[cfg(feature = "sdk")]
 mod backend;
+#[cfg(all(test, feature = "sdk"))]
+#[allow(clippy::indexing_slicing, clippy::unwrap_used)]
+mod backend_tests;
 #[cfg(feature = "sdk")]
 mod classify;
 #[cfg(feature = "sdk")]
@@ -26,6 +29,9 @@ mod create;
 mod describe;
 #[cfg(feature = "emulator")]
 pub mod emulator;
+#[cfg(all(test, feature = "sdk"))]
+#[allow(clippy::unwrap_used)]
+mod fake;
 pub mod imds;
 #[cfg(feature = "sdk")]
 mod instance;

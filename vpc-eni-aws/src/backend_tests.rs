@@ -1,0 +1,245 @@
+//! What must hold when EC2 misbehaves.
+
+use std::sync::Arc;
+
+use vpc_ipam_core::{
+    addr::Prefix,
+    cloud::{AddressCount, Authority, CloudBackend, CloudErrorKind as Kind, CreateEni},
+    id::InstanceId,
+};
+
+use crate::{
+    AwsBackend,
+    api::AttachmentState,
+    fake::{Fake, id},
+};
+
+fn three() -> CreateEni {
+    CreateEni::new(0, AddressCount::Secondary(3))
+}
+
+fn names(fake: &Fake) -> Vec<String> {
+    fake.state().enis.keys().map(ToString::to_string).collect()
+}
+
+async fn listed(backend: &AwsBackend) -> Vec<String> {
+    let view = backend.describe().await.unwrap();
+    assert_eq!(view.authority, Authority::Ec2);
+    let mut ids: Vec<_> = view.enis.iter().map(|eni| eni.id.to_string()).collect();
+    ids.sort();
+    ids
+}
+
+#[tokio::test]
+async fn a_listing_that_lags_does_not_lose_a_new_eni() {
+    let (backend, fake) = Fake::backend();
+    let eni = backend.create_eni(&three()).await.unwrap();
+    fake.state().unlisted.insert(eni.id.clone());
+    assert_eq!(listed(&backend).await, ["eni-1", "eni-primary"]);
+    // Deleted by us: gone at once.
+    backend.delete_eni(&eni.id).await.unwrap();
+    assert_eq!(listed(&backend).await, ["eni-primary"]);
+}
+
+#[tokio::test]
+async fn an_empty_listing_is_an_error_and_not_the_end_of_all_enis() {
+    let (backend, fake) = Fake::backend();
+    fake.state().enis.clear();
+    let error = backend.describe().await.unwrap_err();
+    assert_eq!(error.kind, Kind::Malformed);
+    assert!(error.message.contains("eni-primary"), "{}", error.message);
+}
+
+#[tokio::test]
+async fn enis_on_their_way_in_or_out_are_not_there() {
+    let (backend, fake) = Fake::backend();
+    let eni = backend.create_eni(&three()).await.unwrap();
+    for (state, there) in [
+        (AttachmentState::Attached, true),
+        (AttachmentState::Attaching, false),
+        (AttachmentState::Detaching, false),
+        (AttachmentState::Detached, false),
+    ] {
+        if let Some(eni) = fake.state().enis.get_mut(&eni.id) {
+            eni.attachment.as_mut().unwrap().state = state;
+        }
+        assert_eq!(listed(&backend).await.len() == 2, there, "{state:?}");
+    }
+}
+
+#[tokio::test]
+async fn creation_waits_until_the_eni_is_attached() {
+    let (backend, fake) = Fake::backend();
+    fake.state().attaching_polls = 3;
+    let eni = backend.create_eni(&three()).await.unwrap();
+    assert_eq!((eni.device, eni.cidrs.len(), eni.primary), (1, 3, false));
+    assert_eq!(fake.state().attaching_polls, 0);
+}
+
+#[tokio::test]
+async fn creation_waits_until_all_addresses_are_shown() {
+    let (backend, fake) = Fake::backend();
+    fake.state().partial_polls = 2;
+    let eni = backend.create_eni(&three()).await.unwrap();
+    assert_eq!(eni.cidrs.len(), 3);
+}
+
+#[tokio::test]
+async fn parallel_creations_take_different_device_indexes() {
+    let (backend, fake) = Fake::backend();
+    // Listings show none of the new ENIs.
+    fake.state().unlisted = ["eni-1", "eni-2", "eni-3"].map(id).into();
+    let create = |backend: Arc<AwsBackend>| {
+        tokio::spawn(async move { backend.create_eni(&three()).await.unwrap().device })
+    };
+    let tasks = [(); 3].map(|()| create(Arc::clone(&backend)));
+    let mut devices = Vec::new();
+    for task in tasks {
+        devices.push(task.await.unwrap());
+    }
+    devices.sort_unstable();
+    assert_eq!(devices, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn a_creation_that_fails_at_any_step_leaves_no_eni() {
+    for (step, kind) in [
+        ("enis_of", Kind::Throttled),
+        ("attach", Kind::AttachmentLimit),
+        ("attach", Kind::PermissionDenied),
+        ("delete_on_termination", Kind::PermissionDenied),
+        ("delete_on_termination", Kind::Unreachable),
+    ] {
+        for lost in [false, true] {
+            let (backend, fake) = Fake::backend();
+            if lost {
+                fake.lose_answer(step, kind);
+            } else {
+                fake.refuse(step, kind);
+            }
+            let error = backend.create_eni(&three()).await.unwrap_err();
+            assert_eq!((error.kind, error.action.as_str()), (kind, step), "lost: {lost}");
+            assert_eq!(names(&fake), ["eni-primary"], "{step} lost: {lost}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn cleaning_up_survives_lookups_that_miss_and_deletes_that_fail() {
+    let (backend, fake) = Fake::backend();
+    fake.refuse("attach", Kind::Throttled);
+    // EC2 does not know the new ENI yet, then is busy, then deletes it.
+    fake.refuse("delete", Kind::Gone);
+    fake.refuse("delete", Kind::Throttled);
+    let error = backend.create_eni(&three()).await.unwrap_err();
+    assert_eq!(error.kind, Kind::Throttled);
+    assert_eq!(names(&fake), ["eni-primary"]);
+}
+
+#[tokio::test]
+async fn an_eni_that_cannot_be_cleaned_up_is_named() {
+    let (backend, fake) = Fake::backend();
+    fake.refuse("attach", Kind::AttachmentLimit);
+    fake.refuse("delete", Kind::PermissionDenied);
+    let error = backend.create_eni(&three()).await.unwrap_err();
+    assert_eq!(error.kind, Kind::AttachmentLimit);
+    assert!(error.message.contains("eni-1 could not be deleted"), "{}", error.message);
+}
+
+#[tokio::test]
+async fn no_eni_is_created_without_security_groups() {
+    let (backend, fake) = Fake::backend();
+    if let Some(primary) = fake.state().enis.get_mut(&id("eni-primary")) {
+        primary.groups.clear();
+    }
+    let error = backend.create_eni(&three()).await.unwrap_err();
+    assert!(error.message.contains("security groups"), "{}", error.message);
+    assert!(!fake.state().log.contains(&"create"));
+}
+
+#[tokio::test]
+async fn only_enis_of_this_instance_are_deleted() {
+    let (backend, fake) = Fake::backend();
+    assert!(backend.delete_eni(&id("eni-primary")).await.is_err());
+    let eni = backend.create_eni(&three()).await.unwrap();
+    if let Some(eni) = fake.state().enis.get_mut(&eni.id) {
+        eni.attachment.as_mut().unwrap().instance = Some(InstanceId::new("i-2").unwrap());
+    }
+    assert!(backend.delete_eni(&eni.id).await.is_err());
+    assert_eq!(names(&fake), ["eni-1", "eni-primary"]);
+    assert!(!fake.state().log.contains(&"detach"));
+}
+
+#[tokio::test]
+async fn deleting_what_is_gone_succeeds() {
+    let (backend, fake) = Fake::backend();
+    backend.delete_eni(&id("eni-gone")).await.unwrap();
+    let eni = backend.create_eni(&three()).await.unwrap();
+    // Someone else is quicker, at each step.
+    fake.lose_answer("detach", Kind::Gone);
+    fake.lose_answer("delete", Kind::Gone);
+    backend.delete_eni(&eni.id).await.unwrap();
+    assert_eq!(names(&fake), ["eni-primary"]);
+}
+
+#[tokio::test]
+async fn a_delete_that_is_not_allowed_is_not_tried_again() {
+    let (backend, fake) = Fake::backend();
+    let eni = backend.create_eni(&three()).await.unwrap();
+    fake.refuse("detach", Kind::PermissionDenied);
+    let error = backend.delete_eni(&eni.id).await.unwrap_err();
+    assert_eq!(error.kind, Kind::PermissionDenied);
+    assert_eq!(fake.state().log.iter().filter(|m| **m == "detach").count(), 1);
+}
+
+#[tokio::test]
+async fn a_subnet_that_is_nearly_used_up_gives_one() {
+    let (backend, fake) = Fake::backend();
+    let eni = id("eni-primary");
+    fake.refuse("assign", Kind::InsufficientAddresses);
+    let added = backend.assign_addresses(&eni, AddressCount::Secondary(5)).await.unwrap();
+    assert_eq!(added.len(), 1);
+
+    // One was asked for: nothing smaller to try.
+    fake.refuse("assign", Kind::InsufficientPrefixes);
+    let error = backend.assign_addresses(&eni, AddressCount::Prefixes(1)).await.unwrap_err();
+    assert_eq!(error.kind, Kind::InsufficientPrefixes);
+
+    // Not the subnet's fault: asking again would only burden EC2.
+    fake.refuse("assign", Kind::Throttled);
+    assert!(backend.assign_addresses(&eni, AddressCount::Secondary(5)).await.is_err());
+    let asked = fake.state().log.iter().filter(|m| **m == "assign").count();
+    assert_eq!(asked, 4);
+
+    let none = backend.assign_addresses(&eni, AddressCount::Secondary(0)).await.unwrap();
+    assert!(none.is_empty());
+    assert_eq!(fake.state().log.iter().filter(|m| **m == "assign").count(), asked);
+}
+
+#[tokio::test]
+async fn addresses_that_are_gone_already_do_not_block_the_others() {
+    let (backend, fake) = Fake::backend();
+    let eni = id("eni-primary");
+    let cidrs = backend.assign_addresses(&eni, AddressCount::Secondary(3)).await.unwrap();
+    fake.lose_answer("unassign", Kind::Other);
+    backend.unassign_addresses(&eni, &cidrs[..1]).await.unwrap();
+    // The first is gone; EC2 refuses the three as a whole.
+    backend.unassign_addresses(&eni, &cidrs).await.unwrap();
+    assert!(fake.state().enis[&eni].cidrs.is_empty());
+    // An empty request asks nothing.
+    let calls = fake.state().log.len();
+    backend.unassign_addresses(&eni, &[]).await.unwrap();
+    assert_eq!(fake.state().log.len(), calls);
+}
+
+#[tokio::test]
+async fn a_refused_unassign_of_addresses_that_are_there_is_an_error() {
+    let (backend, fake) = Fake::backend();
+    let eni = id("eni-primary");
+    let cidrs = backend.assign_addresses(&eni, AddressCount::Secondary(2)).await.unwrap();
+    fake.refuse("unassign", Kind::Other);
+    assert!(backend.unassign_addresses(&eni, &cidrs).await.is_err());
+    let v6: Prefix = "fd00::/80".parse().unwrap();
+    assert!(backend.unassign_addresses(&eni, &[v6]).await.is_err());
+    assert_eq!(fake.state().enis[&eni].cidrs, cidrs);
+}

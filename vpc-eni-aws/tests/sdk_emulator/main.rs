@@ -1,0 +1,10 @@
+//! The backend, through the AWS SDK and real HTTP, against the emulator of EC2 and metadata.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod errors;
+mod life_cycle;
+mod metadata;
+mod process;
+mod support;
+mod wire;
