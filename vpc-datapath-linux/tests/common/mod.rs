@@ -2,6 +2,7 @@
 //! stands for the VPC.
 #![allow(
     unreachable_pub,
+    unused_macros,
     dead_code,
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,21 +10,29 @@
     clippy::panic
 )]
 
-use std::net::{IpAddr, Ipv4Addr};
+#[macro_use]
+pub mod lab;
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::{Duration, Instant},
+};
 
 use vpc_datapath_linux::{
     LinuxDatapath,
     names::VethPrefix,
     netlink::{
-        Address, Batch, Link, LinkChange, Neighbour, Route, RouteFilter, Rule, Socket, VethEnd,
-        add_veth,
+        Address, Batch, Link, LinkChange, Neighbour, Route, RouteFilter, RouteType, Rule, Socket,
+        VethEnd, add_veth,
     },
     netns::NetnsFd,
     nft,
 };
 use vpc_ipam_core::{
     addr::Prefix,
-    datapath::{EniSpec, NodeSpec, PodAddress, PodSpec, PodTeardown, Snat, SnatPorts, route_table},
+    datapath::{
+        Datapath, EniSpec, NodeSpec, PodAddress, PodSpec, PodTeardown, Snat, SnatPorts, route_table,
+    },
     id::{EniId, MacAddr, PodRef},
 };
 
@@ -212,4 +221,41 @@ impl Node {
             .map(|i| (i.prefix().unwrap().to_string(), i.verdict.unwrap().to_string()))
             .collect()
     }
+}
+
+/// How long a condition that the kernel brings about by itself is waited for.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + DEADLINE;
+    while !holds() {
+        assert!(Instant::now() < end, "{what}: not within {DEADLINE:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A node with its datapath and one ENI that owns the addresses used here.
+pub fn ready() -> Node {
+    let node = node(&[1]);
+    node.datapath.set_up_node(&node_spec()).unwrap();
+    node.datapath.set_up_eni(&eni_spec(1, &["10.0.1.48/28"])).unwrap();
+    node
+}
+
+/// Routes to `address` anywhere, as table and link name.
+pub fn ways_to(node: &mut Node, address: &str) -> Vec<(u32, String)> {
+    let dst = prefix(&format!("{address}/32"));
+    let links = node.socket.links().unwrap();
+    let name = |dev: Option<u32>| {
+        links.iter().find(|l| Some(l.index) == dev).map(|l| l.name.clone()).unwrap_or_default()
+    };
+    let mut routes = node.socket.routes(true, RouteFilter::default()).unwrap();
+    routes.retain(|r| r.dst == dst && r.kind == RouteType::Unicast);
+    let mut ways: Vec<_> = routes.iter().map(|r| (r.table, name(r.dev))).collect();
+    ways.sort();
+    ways
+}
+
+pub fn veths(node: &mut Node) -> Vec<String> {
+    node.datapath.inventory(&eni_prefix()).unwrap().veths
 }
