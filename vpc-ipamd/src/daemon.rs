@@ -151,7 +151,7 @@ impl Daemon {
     ) -> Result<(), DaemonError> {
         let clock = Clock::start();
         let config = self.settings.provisional_config()?;
-        let (pool, corrupt) = restore(&*self.store, config, clock.now())?;
+        let (pool, corrupt) = restore(&*self.store, self.house.as_deref(), config, clock.now())?;
         let (requests_in, requests) = mpsc::channel(REQUESTS_MAX);
         let (node_in, node_events) = mpsc::channel(NODE_EVENTS_MAX);
         let (identity_in, identity) =

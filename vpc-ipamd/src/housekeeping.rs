@@ -5,7 +5,7 @@
 //! the pod down by itself, and the address stays leased. So the daemon looks for itself whether its
 //! pods are still there.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
 
 use tokio::{task::spawn_blocking, time::sleep};
 use vpc_ipam_core::{checkpoint::Lease, datapath::DatapathError, id::SandboxKey};
@@ -22,6 +22,15 @@ const PERIOD: Duration = Duration::from_secs(10);
 /// for the daemon, and then for its turn.
 const SETTLED: Duration = Duration::from_secs(120);
 
+/// A pod that is wired to this node, as the kernel shows it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct WiredPod {
+    /// Address that the node routes to the pod.
+    pub ip: IpAddr,
+    /// Host end of the pod's veth pair.
+    pub host_if: String,
+}
+
 /// The node's own knowledge of its pods. All calls may block for milliseconds.
 pub trait Housekeeping: Send + Sync {
     /// Removes links of pods that have gone, and says how many.
@@ -31,8 +40,16 @@ pub trait Housekeeping: Send + Sync {
     /// If the kernel refuses.
     fn sweep(&self) -> Result<usize, DatapathError>;
 
+    /// The pods that are wired to this node, whoever wired them.
+    ///
+    /// # Errors
+    ///
+    /// If the node's pods cannot be listed completely.
+    fn wired(&self) -> Result<Vec<WiredPod>, DatapathError>;
+
     /// Which of `leases` have no pod on this node any more. A lease about which nothing is certain is
-    /// not among them.
+    /// not among them. One that was [recovered](crate::RECOVERED_NETWORK) from the kernel names its host
+    /// link where others name the sandbox.
     ///
     /// # Errors
     ///
@@ -126,6 +143,10 @@ mod tests {
     impl Housekeeping for House {
         fn sweep(&self) -> Result<usize, DatapathError> {
             Ok(0)
+        }
+
+        fn wired(&self) -> Result<Vec<WiredPod>, DatapathError> {
+            Ok(Vec::new())
         }
 
         fn gone(&self, leases: &[Lease]) -> Result<BTreeSet<SandboxKey>, DatapathError> {

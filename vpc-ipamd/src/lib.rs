@@ -29,9 +29,9 @@ pub use self::{
     cloud::{CallCount, CallLatency, CloudReport},
     daemon::{Daemon, DaemonError},
     engine::EngineError,
-    housekeeping::Housekeeping,
+    housekeeping::{Housekeeping, WiredPod},
     linux::LinuxHousekeeping,
-    restore::RestoreError,
+    restore::{RECOVERED_NETWORK, RestoreError},
     server::listen::{Endpoint, unix as listen_unix},
 };
 

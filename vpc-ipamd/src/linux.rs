@@ -1,11 +1,14 @@
 //! The node's pods as the Linux kernel shows them: by their host links.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use vpc_datapath_linux::{
     LinuxDatapath,
     names::VethPrefix,
-    netlink::{NetlinkError, Socket},
+    netlink::{Link, NetlinkError, Route, RouteFilter, RouteType, Socket},
 };
 use vpc_ipam_core::{
     checkpoint::Lease,
@@ -13,7 +16,10 @@ use vpc_ipam_core::{
     id::SandboxKey,
 };
 
-use crate::housekeeping::Housekeeping;
+use crate::{
+    housekeeping::{Housekeeping, WiredPod},
+    restore::RECOVERED_NETWORK,
+};
 
 /// Housekeeping of pods that were wired by this plugin or the reference's: both name a pod's host link
 /// after it.
@@ -39,15 +45,55 @@ impl Housekeeping for LinuxHousekeeping {
         if leases.is_empty() {
             return Ok(BTreeSet::new());
         }
-        let links = links().map_err(|e| {
-            DatapathError::new(DatapathErrorKind::Other, "links of the node", e.to_string())
-        })?;
-        Ok(without_link(&self.prefix, leases, &links))
+        let (links, routes) = links_and_routes()?;
+        let names: Vec<_> = links.iter().map(|link| link.name.clone()).collect();
+        let mut gone = without_link(&self.prefix, leases, &names);
+        gone.extend(without_route(leases, &pods(&self.prefix, &links, &routes)));
+        Ok(gone)
+    }
+
+    fn wired(&self) -> Result<Vec<WiredPod>, DatapathError> {
+        let (links, routes) = links_and_routes()?;
+        Ok(pods(&self.prefix, &links, &routes))
     }
 }
 
-fn links() -> Result<Vec<String>, NetlinkError> {
-    Ok(Socket::open()?.links()?.into_iter().map(|link| link.name).collect())
+fn links_and_routes() -> Result<(Vec<Link>, Vec<Route>), DatapathError> {
+    let dump = || -> Result<_, NetlinkError> {
+        let mut socket = Socket::open()?;
+        Ok((socket.links()?, socket.routes(true, RouteFilter::default())?))
+    };
+    dump().map_err(|e| {
+        DatapathError::new(DatapathErrorKind::Other, "links and routes of the node", e.to_string())
+    })
+}
+
+/// One pod per address that is routed to a host veth, in whichever table: the classic layout knows one
+/// table of pods, the flat one two.
+fn pods(prefix: &VethPrefix, links: &[Link], routes: &[Route]) -> Vec<WiredPod> {
+    let veths: BTreeMap<u32, &str> = links
+        .iter()
+        .filter(|l| l.kind.as_deref() == Some("veth") && prefix.is_host_name(&l.name))
+        .map(|l| (l.index, l.name.as_str()))
+        .collect();
+    let pods: BTreeMap<_, _> = routes
+        .iter()
+        .filter(|route| route.kind == RouteType::Unicast && route.dst.is_host())
+        .filter_map(|route| Some((route.dst.base(), *veths.get(&route.dev?)?)))
+        .collect();
+    pods.into_iter().map(|(ip, host_if)| WiredPod { ip, host_if: host_if.to_owned() }).collect()
+}
+
+/// Recovered leases whose address is not routed to their link any more.
+fn without_route(leases: &[Lease], pods: &[WiredPod]) -> BTreeSet<SandboxKey> {
+    let is_wired = |lease: &Lease| {
+        pods.iter().any(|pod| pod.ip == lease.ip && pod.host_if == lease.key.container_id())
+    };
+    leases
+        .iter()
+        .filter(|lease| lease.key.network() == RECOVERED_NETWORK && !is_wired(lease))
+        .map(|lease| lease.key.clone())
+        .collect()
 }
 
 /// Any prefix counts: it may have been another one when the pod was wired. Without the pod's name
@@ -80,6 +126,26 @@ mod tests {
             pod: PodRef { namespace: namespace.to_owned(), name: name.to_owned() },
             interfaces: 1,
         }
+    }
+
+    #[test]
+    fn a_recovered_lease_lives_as_long_as_its_route() {
+        let recovered = |link: &str, ip: &str| Lease {
+            key: SandboxKey::new(RECOVERED_NETWORK, link, "unknown").unwrap(),
+            ip: ip.parse().unwrap(),
+            pod: PodRef::default(),
+            ..lease("x", "", "")
+        };
+        let leases = [
+            recovered("eni1", "10.0.0.8"),
+            recovered("eni2", "10.0.0.9"),
+            lease("a", "shop", "cart"),
+        ];
+        let pods = [
+            WiredPod { ip: "10.0.0.8".parse().unwrap(), host_if: "eni1".to_owned() },
+            WiredPod { ip: "10.0.0.9".parse().unwrap(), host_if: "eni7".to_owned() },
+        ];
+        assert_eq!(without_route(&leases, &pods), BTreeSet::from([leases[1].key.clone()]));
     }
 
     #[test]

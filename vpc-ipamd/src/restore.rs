@@ -1,13 +1,23 @@
 //! The state file at start: a pool with its leases, whatever state the file is in.
 
+use std::collections::BTreeSet;
+
 use thiserror::Error;
 use vpc_ipam_core::{
-    checkpoint,
+    checkpoint::{self, Checkpoint, Lease},
     config::PoolConfig,
+    datapath::DatapathError,
+    id::{PodRef, SandboxKey},
     pool::Pool,
     store::{Store, StoreError},
     time::Time,
 };
+
+use crate::housekeeping::{Housekeeping, WiredPod};
+
+/// Network name of leases that no state file told of: their pods are wired to the node, so their
+/// addresses must not be given to others. The host link stands in for the unknown sandbox.
+pub const RECOVERED_NETWORK: &str = "_recovered-from-host";
 
 /// Why the daemon must not start.
 #[derive(Debug, Error)]
@@ -25,36 +35,75 @@ pub enum RestoreError {
         /// Why it cannot be moved.
         source: StoreError,
     },
+    /// There is no usable file, and the kernel does not say which addresses pods have.
+    #[error("no usable state file, and the pods of this node cannot be listed: {0}")]
+    PodsUnknown(DatapathError),
 }
 
 /// The pool, and a sentence about a file that had to be moved aside.
 ///
-/// The leases of such a file are lost to the pool: their pods keep running, but their addresses
-/// count as free until the pods are gone or the leases are put back by hand.
+/// Whatever the file says, no address that the kernel routes to a pod is given to another one: what the
+/// file does not explain is leased under [`RECOVERED_NETWORK`] until its pod has gone.
 pub(crate) fn restore(
     store: &dyn Store,
+    house: Option<&dyn Housekeeping>,
     config: PoolConfig,
     now: Time,
 ) -> Result<(Pool, Option<String>), RestoreError> {
-    let Some(content) = store.load().map_err(RestoreError::Unreadable)? else {
-        tracing::info!("no state file: starting with no leases");
-        return Ok((Pool::new(config, now), None));
-    };
-    match checkpoint::decode(&content) {
-        Ok(checkpoint) => {
-            tracing::info!(leases = checkpoint.leases.len(), "leases restored from the state file");
-            Ok((Pool::restore(config, &checkpoint, now), None))
-        }
-        Err(why) => {
+    let content = store.load().map_err(RestoreError::Unreadable)?;
+    let (mut checkpoint, corrupt) = match content.as_deref().map(checkpoint::decode) {
+        None => (Checkpoint::default(), None),
+        Some(Ok(checkpoint)) => (checkpoint, None),
+        Some(Err(why)) => {
             let aside = store
                 .set_aside()
                 .map_err(|source| RestoreError::NotKept { why: why.to_string(), source })?;
-            let message = format!(
-                "the state file is corrupt ({why}); kept as {aside}, started without its leases; \
-                 restart the pods that were running, or repair it, move it back and restart the daemon"
-            );
-            tracing::error!("{message}");
-            Ok((Pool::new(config, now), Some(message)))
+            (Checkpoint::default(), Some((why, aside)))
         }
+    };
+    let from_file = checkpoint.leases.len();
+    let wired = match house.map(Housekeeping::wired) {
+        None => Vec::new(),
+        Some(Ok(wired)) => wired,
+        // With a good file the kernel is only a second opinion.
+        Some(Err(error)) if corrupt.is_none() && content.is_some() => {
+            tracing::warn!(%error, "the node's pods cannot be compared with the state file");
+            Vec::new()
+        }
+        Some(Err(error)) => return Err(RestoreError::PodsUnknown(error)),
+    };
+    let recovered = recover(&mut checkpoint, wired);
+    tracing::info!(from_file, recovered, file = content.is_some(), "leases restored");
+    let message = corrupt.map(|(why, aside)| {
+        format!(
+            "the state file is corrupt ({why}); kept as {aside}; the addresses of the {recovered} pods \
+             that are wired to this node are held until they go"
+        )
+    });
+    match &message {
+        Some(message) => tracing::error!("{message}"),
+        None if recovered > 0 => {
+            tracing::warn!(
+                recovered,
+                "pods that the state file does not know keep their addresses"
+            );
+        }
+        None => {}
     }
+    Ok((Pool::restore(config, &checkpoint, now), message))
+}
+
+/// Adds a lease for every wired address that has none, and says how many.
+fn recover(checkpoint: &mut Checkpoint, wired: Vec<WiredPod>) -> usize {
+    let known: BTreeSet<_> = checkpoint.leases.iter().map(|lease| lease.ip).collect();
+    let before = checkpoint.leases.len();
+    let unknown = wired.into_iter().filter(|pod| !known.contains(&pod.ip));
+    checkpoint.leases.extend(unknown.filter_map(|pod| {
+        // A link always has a name; with the address it is a key of its own.
+        let key = SandboxKey::new(RECOVERED_NETWORK, &pod.host_if, &pod.ip.to_string()).ok()?;
+        let (ip, pod) = (pod.ip, PodRef::default());
+        Some(Lease { key, ip, allocated_ns: 0, pod, interfaces: 1 })
+    }));
+    checkpoint.leases.sort_by_key(|lease| lease.ip);
+    checkpoint.leases.len() - before
 }

@@ -30,7 +30,7 @@ use vpc_ipam_core::{
     store::Store,
     testkit::{FakeDatapath, MemoryStore, ModelCloud, ec2::WorldConfig},
 };
-use vpc_ipamd::{Daemon, DaemonError, listen_unix, settings::Settings};
+use vpc_ipamd::{Daemon, DaemonError, Housekeeping, listen_unix, settings::Settings};
 
 /// Longer than anything here takes, so that what goes wrong ends.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -58,6 +58,7 @@ pub(crate) struct Scene {
     pub cloud: Arc<ModelCloud>,
     pub datapath: Arc<FakeDatapath>,
     pub store: Arc<MemoryStore>,
+    house: Option<Arc<dyn Housekeeping>>,
     env: BTreeMap<String, String>,
 }
 
@@ -79,12 +80,18 @@ impl Scene {
             cloud: Arc::new(ModelCloud::new(Arc::new(Mutex::new(world)), instance)),
             datapath: Arc::new(FakeDatapath::new()),
             store: Arc::new(store),
+            house: None,
             env: env.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
         }
     }
 
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.env.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    pub(crate) fn house(mut self, house: Arc<dyn Housekeeping>) -> Self {
+        self.house = Some(house);
         self
     }
 
@@ -110,8 +117,11 @@ impl Scene {
         let listener = listen_unix(&socket).unwrap();
         let (stop, stopped) = oneshot::channel();
         let cloud = Arc::<ModelCloud>::clone(&self.cloud);
-        let daemon = Daemon::new(cloud, datapath, store, settings)
+        let mut daemon = Daemon::new(cloud, datapath, store, settings)
             .with_metrics(vpc_ipamd::Endpoint::Tcp(metrics));
+        if let Some(house) = &self.house {
+            daemon = daemon.with_housekeeping(Arc::clone(house));
+        }
         let task = tokio::spawn(daemon.run(listener, async {
             let _ = stopped.await;
         }));

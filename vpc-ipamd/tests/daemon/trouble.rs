@@ -1,8 +1,11 @@
 //! When cloud, store or callers fail.
 
-use std::sync::{
-    Arc, Condvar, Mutex,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tonic::Code;
@@ -17,7 +20,7 @@ use vpc_ipam_core::{
     store::{Store, StoreError},
     testkit::{FakeDatapath, MemoryStore, Reach},
 };
-use vpc_ipamd::DaemonError;
+use vpc_ipamd::{DaemonError, Housekeeping, WiredPod};
 
 use crate::node::{Node, Scene, add_request, ip, run, until};
 
@@ -166,6 +169,66 @@ fn a_corrupt_state_file_is_kept_and_reported() {
         let about = reasons.iter().find(|r| r.starts_with("state_file: ")).expect("a reason");
         assert!(about.contains("memory.aside-1"), "does not say where: {about}");
         node.add("a").await.unwrap();
+    });
+}
+
+/// A node to which pods with these addresses are wired, or one that does not tell.
+#[derive(Debug)]
+struct Wired(Option<Vec<String>>);
+
+impl Housekeeping for Wired {
+    fn sweep(&self) -> Result<usize, DatapathError> {
+        Ok(0)
+    }
+
+    fn gone(&self, _: &[Lease]) -> Result<BTreeSet<SandboxKey>, DatapathError> {
+        Ok(BTreeSet::new())
+    }
+
+    fn wired(&self) -> Result<Vec<WiredPod>, DatapathError> {
+        let ips = self.0.as_ref().ok_or_else(|| {
+            DatapathError::new(DatapathErrorKind::Other, "routes", "the dump was interrupted")
+        })?;
+        let pod = |ip: &String| WiredPod { ip: ip.parse().unwrap(), host_if: format!("eni{ip}") };
+        Ok(ips.iter().map(pod).collect())
+    }
+}
+
+#[test]
+fn pods_keep_their_addresses_when_the_state_file_is_lost_or_corrupt() {
+    run(async {
+        let scene = Scene::new();
+        let node = scene.start();
+        node.ready().await;
+        let mut held = BTreeSet::new();
+        for id in ["a", "b", "c"] {
+            held.insert(ip(&node.add(id).await.unwrap()));
+        }
+        node.stop().await.unwrap();
+        for content in [None, Some(b"{\"version\":\"vpc-cni".to_vec())] {
+            let store = content.map_or_else(MemoryStore::new, MemoryStore::with_content);
+            let pods = Wired(Some(held.iter().cloned().collect()));
+            // The same node in the same cloud, but for its file.
+            let mut again = Scene::with_store(store).house(Arc::new(pods));
+            again.cloud = Arc::clone(&scene.cloud);
+            let node = again.start();
+            node.ready().await;
+            assert_eq!(node.assigned().await, 3);
+            for id in ["d", "e", "f"] {
+                let new = ip(&node.add(id).await.unwrap());
+                assert!(!held.contains(&new), "{new} was given to {id}, and a pod has it");
+            }
+            node.stop().await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn without_a_state_file_and_without_a_list_of_pods_the_daemon_gives_no_addresses() {
+    run(async {
+        let node = Scene::new().house(Arc::new(Wired(None))).start();
+        let error = node.task.await.unwrap().unwrap_err();
+        assert!(error.to_string().contains("interrupted"), "{error}");
     });
 }
 
