@@ -35,12 +35,9 @@ fn directions(scene: &Scene, pods: &[Pod]) -> String {
         let Some(pid) = node.daemon_pid() else { continue };
         let _ = writeln!(
             out,
-            "\n  {}, {} ({}), log {}\n    {sandbox} nsenter --mount=/proc/{pid}/ns/mnt \
+            "\n  {}, {} ({}):\n    {sandbox} nsenter --mount=/proc/{pid}/ns/mnt \
              --net=/proc/{pid}/ns/net sh",
-            node.name,
-            node.ip,
-            node.instance,
-            node.log().display(),
+            node.name, node.ip, node.instance,
         );
         if let Some(pod) = pods.iter().find(|p| p.node == node.index) {
             let _ = writeln!(
@@ -51,6 +48,11 @@ fn directions(scene: &Scene, pods: &[Pod]) -> String {
                 pod.home.path()
             );
         }
+    }
+    if let Some(node) = scene.nodes.first() {
+        let log = node.log().display();
+        let _ =
+            writeln!(out, "\n  ipamd's log, here of {}:\n    {sandbox} tail -f {log}", node.name);
     }
     out.push_str("\n  in a node: ip rule; ip route show table 100513; nft list ruleset;");
     out.push_str("\n             curl -s http://127.0.0.1:61679/v1/enis");

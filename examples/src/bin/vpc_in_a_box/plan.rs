@@ -41,6 +41,8 @@ pub(crate) struct PodSite {
 pub(crate) struct Layout {
     pub(crate) nodes: Vec<NodeSite>,
     pub(crate) pods: Vec<PodSite>,
+    /// A host in the VPC that is no node, such as a database.
+    pub(crate) vpc_host: Ipv4Addr,
     pub(crate) internet: Ipv4Addr,
     pub(crate) eni_mtu: u32,
 }
@@ -53,6 +55,8 @@ pub(crate) enum Kind {
     PodToPodAcrossNodes,
     PodToNode,
     NodeToPod,
+    PodToVpc,
+    VpcToPod,
     PodToInternet,
     InternetToPodRefused,
     FlowOf100,
@@ -68,6 +72,8 @@ impl Kind {
             Self::PodToPodAcrossNodes => "pod_to_pod_across_nodes",
             Self::PodToNode => "pod_to_node",
             Self::NodeToPod => "node_to_pod",
+            Self::PodToVpc => "pod_to_vpc",
+            Self::VpcToPod => "vpc_to_pod",
             Self::PodToInternet => "pod_to_internet",
             Self::InternetToPodRefused => "internet_to_pod_refused",
             Self::FlowOf100 => "flow_of_100",
@@ -83,6 +89,8 @@ impl Kind {
             Self::PodToPodAcrossNodes => "pod to pod, across nodes",
             Self::PodToNode => "pod to node",
             Self::NodeToPod => "node to pod",
+            Self::PodToVpc => "pod to VPC host",
+            Self::VpcToPod => "VPC host to pod",
             Self::PodToInternet => "pod to internet",
             Self::InternetToPodRefused => "internet to pod, refused",
             Self::FlowOf100 => "first to 100th packet",
@@ -107,12 +115,13 @@ impl fmt::Display for Proto {
     }
 }
 
-/// One end of a probe: an index into the layout, or the internet host.
+/// One end of a probe: an index into the layout, or one of the two other hosts.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) enum End {
     Internet,
     Node(usize),
     Pod(usize),
+    VpcHost,
 }
 
 /// What the probe must find.
@@ -143,25 +152,22 @@ impl Layout {
             End::Internet => Some(self.internet),
             End::Node(i) => self.nodes.get(i).map(|n| n.ip),
             End::Pod(i) => self.pods.get(i).map(|p| p.ip),
+            End::VpcHost => Some(self.vpc_host),
         }
     }
 
     /// An end in words, for a person who reads about a failure.
     pub(crate) fn describe(&self, end: End) -> String {
-        match end {
-            End::Internet => format!("internet ({})", self.internet),
-            End::Node(i) => match self.nodes.get(i) {
-                Some(node) => format!("{} ({})", node.name, node.ip),
-                None => format!("node {i}"),
-            },
-            End::Pod(i) => match self.pods.get(i) {
-                Some(pod) => {
-                    let node = self.nodes.get(pod.node).map_or("?", |n| n.name.as_str());
-                    format!("{} ({}, {} #{} of {node})", pod.name, pod.ip, pod.eni, pod.device)
-                }
-                None => format!("pod {i}"),
-            },
-        }
+        let known = match end {
+            End::Internet => Some(format!("internet ({})", self.internet)),
+            End::Node(i) => self.nodes.get(i).map(|node| format!("{} ({})", node.name, node.ip)),
+            End::Pod(i) => self.pods.get(i).map(|pod| {
+                let node = self.nodes.get(pod.node).map_or("?", |n| n.name.as_str());
+                format!("{} ({} on eth{} of {node})", pod.name, pod.ip, pod.device)
+            }),
+            End::VpcHost => Some(format!("VPC host ({})", self.vpc_host)),
+        };
+        known.unwrap_or_else(|| format!("{end:?}"))
     }
 
     /// Kinds that this layout must see probed, found without looking at the plan.
@@ -177,9 +183,12 @@ impl Layout {
         kinds.extend([
             Kind::PodToNode,
             Kind::NodeToPod,
+            Kind::PodToVpc,
+            Kind::VpcToPod,
             Kind::PodToInternet,
             Kind::InternetToPodRefused,
             Kind::FlowOf100,
+            Kind::LargePacket,
         ]);
         if per_node.values().any(|enis| enis.values().any(|&pods| pods > 1)) {
             kinds.insert(Kind::PodToPodSameEni);
@@ -190,14 +199,11 @@ impl Layout {
         if per_node.len() > 1 {
             kinds.insert(Kind::PodToPodAcrossNodes);
         }
-        if self.pods.len() > 1 {
-            kinds.insert(Kind::LargePacket);
-        }
         kinds
     }
 
     /// The probes: every pod asks a neighbour on its own ENI, one on the next ENI and one on the next
-    /// node where there is one, its node and the internet, and is asked by a node and by the internet.
+    /// node where there is one, a node, a host in the VPC and the internet, and is asked by them too.
     pub(crate) fn probes(&self) -> Vec<Probe> {
         let mut probes = Vec::new();
         for (i, pod) in self.pods.iter().enumerate() {
@@ -207,19 +213,21 @@ impl Layout {
                     probes.extend(both(kind, End::Pod(i), End::Pod(peer), seen(pod.ip)));
                 }
             }
-            self.node_and_internet(i, pod, &mut probes);
+            self.hosts(i, pod, &mut probes);
         }
         self.samples(&mut probes);
         probes
     }
 
-    fn node_and_internet(&self, i: usize, pod: &PodSite, probes: &mut Vec<Probe>) {
+    fn hosts(&self, i: usize, pod: &PodSite, probes: &mut Vec<Probe>) {
         // Own node and another one by turns: the way there is not the same.
         let node = (pod.node + i) % self.nodes.len().max(1);
         let Some(site) = self.nodes.get(node) else { return };
         let me = End::Pod(i);
         probes.extend(both(Kind::PodToNode, me, End::Node(node), seen(pod.ip)));
         probes.extend(both(Kind::NodeToPod, End::Node(node), me, seen(site.ip)));
+        probes.extend(both(Kind::PodToVpc, me, End::VpcHost, seen(pod.ip)));
+        probes.extend(both(Kind::VpcToPod, End::VpcHost, me, seen(self.vpc_host)));
         if let Some(own) = self.nodes.get(pod.node) {
             probes.extend(both(Kind::PodToInternet, me, End::Internet, seen(own.ip)));
         }
@@ -239,11 +247,12 @@ impl Layout {
             if let Some(own) = self.nodes.get(pod.node) {
                 probes.extend(flow(me, End::Internet, own.ip));
             }
-            let far = [Kind::PodToPodAcrossNodes, Kind::PodToPodAcrossEnis, Kind::PodToPodSameEni];
-            let peers: BTreeSet<_> = far.iter().filter_map(|&k| self.peer(i, k)).collect();
-            for peer in peers {
-                probes.extend(flow(me, End::Pod(peer), pod.ip));
-                probes.extend(self.large(me, End::Pod(peer), pod.ip));
+            let kinds =
+                [Kind::PodToPodAcrossNodes, Kind::PodToPodAcrossEnis, Kind::PodToPodSameEni];
+            let peers = kinds.iter().filter_map(|&kind| self.peer(i, kind)).map(End::Pod);
+            for peer in peers.chain([End::VpcHost]) {
+                probes.extend(flow(me, peer, pod.ip));
+                probes.extend(self.large(me, peer, pod.ip));
             }
         }
     }

@@ -7,6 +7,7 @@ fn layout(nodes: &[&[usize]]) -> Layout {
     let mut out = Layout {
         nodes: Vec::new(),
         pods: Vec::new(),
+        vpc_host: Ipv4Addr::new(10, 0, 0, 200),
         internet: Ipv4Addr::new(198, 51, 100, 7),
         eni_mtu: 9001,
     };
@@ -57,7 +58,7 @@ fn kinds_follow_the_layout() {
     assert!(!one_eni.contains(&Kind::PodToPodAcrossNodes));
     assert!(one_eni.contains(&Kind::PodToPodSameEni));
     let alone = layout(&[&[1]]).expected_kinds();
-    assert!(!alone.contains(&Kind::LargePacket) && alone.contains(&Kind::PodToInternet));
+    assert!(alone.contains(&Kind::PodToVpc) && !alone.contains(&Kind::PodToPodSameEni));
 }
 
 #[test]
@@ -70,8 +71,10 @@ fn every_pod_asks_and_is_asked() {
         for proto in [Proto::Tcp, Proto::Udp] {
             let of = |p: &&Probe| p.proto == proto;
             let mine = || probes.iter().filter(of);
-            assert!(mine().any(|p| p.from == me && p.to == End::Internet), "{i}");
-            assert!(mine().any(|p| p.from == End::Internet && p.to == me), "{i}");
+            for host in [End::Internet, End::VpcHost] {
+                assert!(mine().any(|p| p.from == me && p.to == host), "{i}");
+                assert!(mine().any(|p| p.from == host && p.to == me), "{i}");
+            }
             assert!(mine().any(|p| p.from == me && pod(&p.to)), "{i}");
             assert!(mine().any(|p| p.to == me && pod(&p.from)), "{i}");
         }
@@ -88,6 +91,7 @@ fn the_internet_sees_the_node_and_pods_see_pods() {
             }
             (End::Pod(i), _, Expect::Seen(ip)) => assert_eq!(ip, layout.pods[i].ip),
             (End::Node(n), _, Expect::Seen(ip)) => assert_eq!(ip, layout.nodes[n].ip),
+            (End::VpcHost, _, Expect::Seen(ip)) => assert_eq!(ip, layout.vpc_host),
             (End::Internet, End::Pod(_), Expect::Refused) => {}
             other => panic!("unexpected probe {other:?}"),
         }
@@ -103,7 +107,7 @@ fn a_large_datagram_fills_the_mtu_exactly() {
 }
 
 #[test]
-fn a_failure_names_address_eni_and_node() {
+fn a_failure_names_address_link_and_node() {
     let text = layout(&[&[1, 1]]).describe(End::Pod(1));
-    assert_eq!(text, "demo/web-0001 (10.0.100.1, eni-01 #1 of node-1)");
+    assert_eq!(text, "demo/web-0001 (10.0.100.1 on eth1 of node-1)");
 }

@@ -101,6 +101,7 @@ impl Asker<'_> {
         match end {
             End::Internet => Some(&self.scene.internet),
             End::Node(i) => self.scene.nodes.get(i).map(Node::namespace),
+            End::VpcHost => Some(self.scene.vpc_host.ns.namespace()),
             End::Pod(i) => self.pods.get(i).map(|pod| pod.home.ns.namespace()),
         }
         .ok_or_else(|| "it is not there".to_owned())

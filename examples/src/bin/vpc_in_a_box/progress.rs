@@ -39,6 +39,8 @@ enum Style {
 struct State {
     stage: String,
     rows: Vec<NodeRow>,
+    /// The rows when everything was up.
+    peak: Vec<NodeRow>,
     /// Lines on the screen that the next drawing replaces.
     drawn: usize,
     drawn_at: Option<Instant>,
@@ -73,6 +75,7 @@ impl Progress {
             state: Mutex::new(State {
                 stage: String::new(),
                 rows: Vec::new(),
+                peak: Vec::new(),
                 drawn: 0,
                 drawn_at: None,
             }),
@@ -121,16 +124,25 @@ impl Progress {
         }
     }
 
-    /// Leaves the last table, in its final state, on the screen; without a terminal prints it once.
+    /// Everything is up: what the table shows now is what it will show in the end.
+    pub(crate) fn mark_peak(&self) {
+        let mut state = self.lock();
+        state.peak = state.rows.clone();
+    }
+
+    /// Leaves the table as it was when everything was up; without a terminal prints it once.
     pub(crate) fn finish(&self) {
         let mut state = self.lock();
-        if self.style == Style::Quiet {
-            return;
-        }
         state.stage.clear();
-        self.draw(&mut state);
-        (state.drawn, state.drawn_at) = (0, None);
-        self.write("\n");
+        state.rows = std::mem::take(&mut state.peak);
+        if self.style != Style::Quiet {
+            self.draw(&mut state);
+            if !state.rows.is_empty() {
+                self.write("\n");
+            }
+        }
+        state.rows.clear();
+        state.drawn = 0;
     }
 
     fn draw(&self, state: &mut State) {
@@ -138,7 +150,7 @@ impl Progress {
         let lines = table(state, self.elapsed(), self.paint);
         state.drawn = lines.len();
         state.drawn_at = Some(Instant::now());
-        self.write(&(lines.join("\n") + "\n"));
+        self.write(&lines.iter().map(|line| format!("{line}\n")).collect::<String>());
     }
 
     fn erase(&self, state: &mut State) {
@@ -213,6 +225,7 @@ mod tests {
         State {
             stage: "scaling up".into(),
             rows: (1..=nodes).map(row).collect(),
+            peak: Vec::new(),
             drawn: 0,
             drawn_at: None,
         }

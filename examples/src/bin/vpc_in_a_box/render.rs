@@ -9,12 +9,14 @@ use crate::{
 };
 
 /// Kinds in the order in which a packet's journey gets longer.
-const KINDS: [Kind; 9] = [
+const KINDS: [Kind; 11] = [
     Kind::PodToPodSameEni,
     Kind::PodToPodAcrossEnis,
     Kind::PodToPodAcrossNodes,
     Kind::PodToNode,
     Kind::NodeToPod,
+    Kind::PodToVpc,
+    Kind::VpcToPod,
     Kind::PodToInternet,
     Kind::InternetToPodRefused,
     Kind::FlowOf100,

@@ -96,6 +96,7 @@ fn play(
     progress.stage(format!("starting {} pods", setup.options.pods));
     *pods = scale_up(setup, scene, progress, verdict)?;
     settle(scene, progress);
+    progress.mark_peak();
     progress.stage("comparing what plugin, daemon and EC2 say");
     let layout = survey(scene, pods, verdict)?;
     if let Some(what) = setup.options.sabotage {
@@ -184,7 +185,7 @@ fn survey(scene: &Scene, pods: &[Pod], verdict: &mut Verdict) -> anyhow::Result<
 fn layout(scene: &Scene, pods: Vec<PodSite>) -> Layout {
     let site = |node: &crate::node::Node| NodeSite { name: node.name.clone(), ip: node.ip };
     let nodes = scene.nodes.iter().map(site).collect();
-    Layout { nodes, pods, internet: INTERNET, eni_mtu: ENI_MTU }
+    Layout { nodes, pods, vpc_host: scene.vpc_host.ip, internet: INTERNET, eni_mtu: ENI_MTU }
 }
 
 /// Every node according to its daemon and to EC2.

@@ -1,9 +1,8 @@
 //! The VPC, its nodes and what is installed on them.
 
 use std::{
-    collections::BTreeMap,
     fs,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
 };
 
@@ -11,11 +10,11 @@ use anyhow::{Context as _, anyhow};
 use nix::mount::{MsFlags, mount};
 use vpc_datapath_linux::testkit::{
     fabric::{Fabric, FabricConfig},
-    ns::{Namespace, NodeOptions},
+    ns::{Namespace, NodeNs, NodeOptions},
     probe::EchoServer,
 };
 use vpc_eni_aws::emulator::wall_clock;
-use vpc_ipam_core::id::MacAddr;
+use vpc_ipam_core::{id::MacAddr, testkit::ec2::World};
 
 use crate::{
     binaries::Binaries,
@@ -37,7 +36,16 @@ pub(crate) struct Scene {
     pub(crate) cloud: Cloud,
     pub(crate) nodes: Vec<Node>,
     pub(crate) plugin: Plugin,
+    pub(crate) vpc_host: VpcHost,
     pub(crate) internet: Namespace,
+    _echo: [EchoServer; 2],
+}
+
+/// A host in the VPC that is no node.
+#[derive(Debug)]
+pub(crate) struct VpcHost {
+    pub(crate) ip: Ipv4Addr,
+    pub(crate) ns: NodeNs,
     _echo: [EchoServer; 2],
 }
 
@@ -51,21 +59,14 @@ impl Scene {
         for subnet in world.subnets() {
             fabric.add_subnet(subnet.cidr).context("add a subnet to the router")?;
         }
-        let mut places = Vec::new();
-        let mut homes = BTreeMap::new();
-        for (i, instance) in world.instances().iter().enumerate() {
-            let name = format!("node-{}", i + 1);
-            let mut options = NodeOptions::default();
-            options.rp_filter = setup.options.rp_filter;
-            let ns = fabric.add_node(&name, &options).with_context(|| format!("make {name}"))?;
-            let ip =
-                primary_ip(&world, &instance.id).ok_or_else(|| anyhow!("{name} has no address"))?;
-            homes.insert(instance.id.clone(), ns.clone());
-            places.push(Place { name, instance: instance.id.clone(), ip, ns });
-        }
+        let mut places = places(&world, &mut fabric, setup)?;
         let internet = fabric.internet().clone();
         let echo = echo_servers(&internet).context("start the internet host")?;
+        let homes = places.iter().map(|p| (p.instance.clone(), p.ns.clone())).collect();
         let cloud = Cloud::new(world, fabric, homes)?;
+
+        let Place { ip, ns, .. } = places.pop().ok_or_else(|| anyhow!("there is no VPC host"))?;
+        let vpc_host = VpcHost { ip, _echo: echo_servers(&ns).context("start the VPC host")?, ns };
         let mut nodes = Vec::new();
         let mut servers = Vec::new();
         for (index, place) in places.into_iter().enumerate() {
@@ -80,7 +81,7 @@ impl Scene {
             log_file: PLUGIN_LOG.to_owned(),
             mtu: ENI_MTU,
         };
-        Ok(Self { cloud, nodes, plugin, internet, _echo: echo })
+        Ok(Self { cloud, nodes, plugin, vpc_host, internet, _echo: echo })
     }
 
     /// MACs of a node's secondary ENIs.
@@ -101,6 +102,21 @@ impl Scene {
             _ => id.to_owned(),
         }
     }
+}
+
+/// Namespaces of all instances, in the world's order: the last one is no node.
+fn places(world: &World, fabric: &mut Fabric, setup: &Setup) -> anyhow::Result<Vec<Place>> {
+    let mut options = NodeOptions::default();
+    options.rp_filter = setup.options.rp_filter;
+    let mut places = Vec::new();
+    for (i, instance) in world.instances().iter().enumerate() {
+        let is_node = i < usize::from(setup.options.nodes);
+        let name = if is_node { format!("node-{}", i + 1) } else { "vpc-host".to_owned() };
+        let ns = fabric.add_node(&name, &options).with_context(|| format!("make {name}"))?;
+        let ip = primary_ip(world, &instance.id).ok_or_else(|| anyhow!("{name} has no address"))?;
+        places.push(Place { name, instance: instance.id.clone(), ip, ns });
+    }
+    Ok(places)
 }
 
 fn run_dir() -> anyhow::Result<PathBuf> {

@@ -20,6 +20,8 @@ use crate::{
 pub(crate) const VPC_CIDR: &str = "10.0.0.0/16";
 /// The one subnet: room for the largest nodes that the box can be asked for.
 const SUBNET_CIDR: &str = "10.0.0.0/17";
+/// Type of the instance that is no node.
+const VPC_HOST_TYPE: &str = "t3.small";
 /// A host outside the VPC (TEST-NET-2).
 pub(crate) const INTERNET: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
 /// Namespace of the pods.
@@ -48,7 +50,7 @@ impl Setup {
         Ok(Self { options, max_pods })
     }
 
-    /// EC2 with a VPC and the instances in it.
+    /// EC2 with a VPC and the instances in it: the nodes, and last the host that is no node.
     pub(crate) fn world(&self, now: Time) -> anyhow::Result<World> {
         let Options { nodes, instance_type, attach_delay_ms, link_delay_ms, .. } = &self.options;
         let ms = std::time::Duration::from_millis;
@@ -67,6 +69,7 @@ impl Setup {
         for _ in 0..*nodes {
             config = config.instance(0, instance_type);
         }
+        let config = config.instance(0, VPC_HOST_TYPE);
         config.build().context("make the VPC")
     }
 
@@ -124,8 +127,8 @@ mod tests {
     }
 
     #[test]
-    fn the_world_has_the_nodes() {
+    fn the_world_has_the_nodes_and_one_more_host() {
         let setup = setup(&["--nodes", "3"]).unwrap();
-        assert_eq!(setup.world(Time::ZERO).unwrap().instances().len(), 3);
+        assert_eq!(setup.world(Time::ZERO).unwrap().instances().len(), 4);
     }
 }

@@ -1,6 +1,6 @@
 //! What the run showed, as data: for a person ([`render`](crate::render)) and as one JSON object.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
@@ -9,8 +9,8 @@ use crate::{
     plan::{Kind, Layout, Probe, Proto},
 };
 
-/// Failures told in full per kind; the rest is only counted.
-const FAILURES_TOLD_PER_KIND: usize = 3;
+/// Failed probes that are told one by one; with everything broken there are thousands.
+const FAILED_PROBES_MAX: usize = 200;
 /// Different reasons of failed ADDs that are kept.
 const RETRY_REASONS_MAX: usize = 8;
 /// Objects left behind that are named; the rest is only counted.
@@ -59,41 +59,38 @@ pub(crate) struct Verdict {
     /// Why, and how often.
     pub(crate) add_retry_reasons: BTreeMap<String, u64>,
     pub(crate) elapsed_ms: u64,
-    /// Each failure in one sentence, the first few of every kind.
+    /// Each reason to fail in a sentence, causes first.
     pub(crate) failures: Vec<String>,
+    /// The probes that failed, one by one.
+    pub(crate) failed_probes: Vec<String>,
 }
 
 impl Verdict {
     /// Enters the probes' outcomes. A kind that the layout should have and that never ran counts as
     /// one failed probe.
     pub(crate) fn enter_probes(&mut self, layout: &Layout, outcomes: &[Outcome]) {
-        let mut told: BTreeMap<(Kind, Proto), usize> = BTreeMap::new();
-        let mut ran = BTreeSet::new();
+        let mut failed: BTreeMap<Kind, Vec<(&Probe, &str)>> = BTreeMap::new();
+        let mut total: BTreeMap<(Kind, Proto), usize> = BTreeMap::new();
         for Outcome { probe, failure } in outcomes {
-            ran.insert((probe.kind, probe.proto));
+            *total.entry((probe.kind, probe.proto)).or_default() += 1;
             self.count(probe.kind, probe.proto, failure.is_some());
-            let Some(reason) = failure else { continue };
-            let told = told.entry((probe.kind, probe.proto)).or_default();
-            *told += 1;
-            if *told <= FAILURES_TOLD_PER_KIND {
-                self.failures.push(format!(
-                    "{}, {}: {} -> {}: {reason}",
-                    probe.kind.title(),
-                    probe.proto,
-                    layout.describe(probe.from),
-                    layout.describe(probe.to),
-                ));
+            if let Some(reason) = failure {
+                failed.entry(probe.kind).or_default().push((probe, reason));
             }
         }
-        for ((kind, proto), n) in told {
-            if let Some(more) = n.checked_sub(FAILURES_TOLD_PER_KIND).filter(|&more| more > 0) {
-                let title = kind.title();
-                self.failures.push(format!("{title}, {proto}: {more} more like these"));
-            }
+        for (kind, mut failed) in failed {
+            failed.sort_by_key(|(probe, _)| (probe.proto, probe.from, probe.to));
+            let told: Vec<_> = failed.iter().map(|(p, reason)| tell(layout, p, reason)).collect();
+            let ran: usize = total.iter().filter(|((k, _), _)| *k == kind).map(|(_, n)| n).sum();
+            let (title, n, first) = (kind.title(), told.len(), told.first());
+            let example = first.map_or("", String::as_str);
+            self.failures.push(format!("{title}: {n} of {ran} probes failed, such as {example}"));
+            let room = FAILED_PROBES_MAX.saturating_sub(self.failed_probes.len());
+            self.failed_probes.extend(told.into_iter().take(room).map(|t| format!("{title}: {t}")));
         }
         for kind in layout.expected_kinds() {
             for proto in [Proto::Tcp, Proto::Udp] {
-                if !ran.contains(&(kind, proto)) {
+                if !total.contains_key(&(kind, proto)) {
                     self.count(kind, proto, true);
                     let title = kind.title();
                     self.failures
@@ -147,6 +144,11 @@ impl Verdict {
     }
 }
 
+fn tell(layout: &Layout, probe: &Probe, reason: &str) -> String {
+    let (from, to) = (layout.describe(probe.from), layout.describe(probe.to));
+    format!("{} {from} -> {to}: {reason}", probe.proto)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
@@ -166,6 +168,7 @@ mod tests {
         Layout {
             nodes: vec![NodeSite { name: "node-1".into(), ip: Ipv4Addr::new(10, 0, 0, 10) }],
             pods: vec![pod(50), pod(51)],
+            vpc_host: Ipv4Addr::new(10, 0, 0, 200),
             internet: Ipv4Addr::new(198, 51, 100, 7),
             eni_mtu: 9001,
         }
@@ -197,8 +200,13 @@ mod tests {
         let v = verdict(&all);
         assert!(!v.passed);
         assert_eq!(v.probes_failed, 1);
-        assert!(v.failures[0].contains("demo/web-0050 (10.0.0.50"), "{:?}", v.failures);
-        assert!(v.failures[0].ends_with("no answer in 3 s"), "{:?}", v.failures);
+        assert_eq!(
+            v.failures,
+            ["pod to pod, same ENI: 1 of 4 probes failed, such as tcp demo/web-0050 \
+              (10.0.0.50 on eth0 of node-1) -> demo/web-0051 (10.0.0.51 on eth0 of node-1): \
+              no answer in 3 s"]
+        );
+        assert_eq!(v.failed_probes.len(), 1);
     }
 
     #[test]
@@ -212,13 +220,15 @@ mod tests {
     }
 
     #[test]
-    fn many_failures_are_told_in_a_few_lines() {
+    fn many_failures_of_a_kind_are_one_sentence() {
         let mut many = Vec::new();
-        for _ in 0..50 {
+        for _ in 0..100 {
             many.extend(outcomes(|p| (p.kind == Kind::PodToNode).then(|| "no answer".into())));
         }
         let v = verdict(&many);
-        assert_eq!(v.failures.len(), 2 * (FAILURES_TOLD_PER_KIND + 1), "{:?}", v.failures);
+        assert_eq!(v.failures.len(), 1, "{:?}", v.failures);
+        assert!(v.failures[0].starts_with("pod to node: 400 of 400 probes failed, such as tcp "));
+        assert_eq!(v.failed_probes.len(), FAILED_PROBES_MAX);
     }
 
     #[test]
