@@ -137,9 +137,7 @@ impl Progress {
         state.rows = std::mem::take(&mut state.peak);
         if self.style != Style::Quiet {
             self.draw(&mut state);
-            if !state.rows.is_empty() {
-                self.write("\n");
-            }
+            self.write("\n");
         }
         state.rows.clear();
         state.drawn = 0;
