@@ -11,7 +11,8 @@ use std::{
 
 use anyhow::Context as _;
 use vpc_datapath_linux::{
-    netlink::{Link, Route, RouteFilter, Rule, Socket},
+    layout::POD_TABLE,
+    netlink::{Link, Route, RouteFilter, RouteType, Rule, Socket},
     nft::{self, Interval, Table},
 };
 use vpc_ipam_core::{
@@ -140,7 +141,10 @@ struct Allowed {
     macs: BTreeSet<MacAddr>,
     primary_ips: BTreeSet<IpAddr>,
     tables: BTreeSet<u32>,
+    /// What all ENIs own for pods.
     owned: Vec<Prefix>,
+    /// What the secondary ones own: the primary one has no sources.
+    sources: Vec<Prefix>,
     secondary: usize,
 }
 
@@ -151,7 +155,8 @@ impl Allowed {
             macs: enis.iter().map(|e| e.mac).collect(),
             primary_ips: enis.iter().filter_map(|e| e.primary_ip).map(IpAddr::V4).collect(),
             tables: tables.map(|a| route_table(a.card, a.device)).collect(),
-            owned: enis.iter().filter(|e| !e.is_primary()).flat_map(Eni::owned).collect(),
+            owned: enis.iter().flat_map(Eni::owned).collect(),
+            sources: enis.iter().filter(|e| !e.is_primary()).flat_map(Eni::owned).collect(),
             secondary: enis.iter().filter(|e| !e.is_primary()).count(),
         }
     }
@@ -171,22 +176,29 @@ impl Allowed {
         }
     }
 
-    /// The operating system's routes in main are none of ours, but none of them leads to a pod.
+    /// The operating system's routes in main are none of ours, but none of them leads to a pod. In
+    /// the pods' table, addresses without a pod lead nowhere.
     fn route(&self, route: &Route) -> bool {
-        let to_pod = route.dst.is_host() && self.owned_or_foreign(route.dst.base());
         match route.table {
-            MAIN_TABLE => !to_pod,
+            MAIN_TABLE => !(route.dst.is_host() && self.is_pods(route.dst.base())),
+            POD_TABLE => route.kind == RouteType::Blackhole && self.owns_all(&route.dst),
             table => KERNEL_TABLES.contains(&table) || self.tables.contains(&table),
         }
     }
 
     /// An address that only a pod can have.
-    fn owned_or_foreign(&self, ip: IpAddr) -> bool {
+    fn is_pods(&self, ip: IpAddr) -> bool {
         !self.primary_ips.contains(&ip) && matches!(ip, IpAddr::V4(ip) if is_vpc(ip))
     }
 
+    fn owns_all(&self, block: &Prefix) -> bool {
+        (0..block.size())
+            .map_while(|n| block.nth(n))
+            .all(|ip| self.owned.iter().any(|cidr| cidr.contains(ip)))
+    }
+
     fn source(&self, source: &Interval) -> bool {
-        let owned = |ip: Ipv4Addr| self.owned.iter().any(|cidr| cidr.contains(ip.into()));
+        let owned = |ip: Ipv4Addr| self.sources.iter().any(|cidr| cidr.contains(ip.into()));
         owned(source.first) && owned(source.last)
     }
 }

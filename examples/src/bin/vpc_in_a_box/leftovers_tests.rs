@@ -36,7 +36,11 @@ fn clean(enis: &[Eni]) -> Kernel {
     elements.reverse();
     Kernel {
         links: Vec::new(),
-        routes: vec![Route::default_route(true), default],
+        routes: vec![
+            Route::default_route(true),
+            default,
+            Route::to(owned).kind(RouteType::Blackhole).table(POD_TABLE),
+        ],
         rules: vec![
             Rule::lookup(0, 255),
             Rule::lookup(513, 100_513),
@@ -71,12 +75,16 @@ fn a_node_without_pods_has_no_leftovers() {
 #[test]
 fn every_kind_of_object_is_noticed() {
     type Change = fn(&mut Kernel);
-    let cases: [(&str, Change); 9] = [
+    let cases: [(&str, Change); 10] = [
         ("rule 512", |k| k.rules.push(Rule::lookup(512, MAIN_TABLE).to(host("10.0.0.9")))),
         ("rule 1536", |k| k.rules.push(Rule::lookup(1_536, 2).from(host("10.0.0.9")))),
         ("rule 1538", |k| k.rules.push(Rule::lookup(1_538, 3).fwmark(2, 0x7f))),
         ("rule 32765", |k| k.rules.push(Rule::lookup(32_765, 2).from(host("10.0.0.99")))),
         ("table 100513", |k| k.routes.push(Route::to(host("10.0.0.9")).table(100_513))),
+        ("10.0.0.9/32", |k| {
+            let vacant = Route::to(host("10.0.0.9")).kind(RouteType::Blackhole);
+            k.routes.push(vacant.table(POD_TABLE));
+        }),
         ("table 254", |k| k.routes.push(Route::to(host("10.0.0.9")))),
         ("table 3", |k| k.routes.push(Route::default_route(true).table(3))),
         ("nft table stray", |k| k.tables.push(Table::ipv4("stray"))),
