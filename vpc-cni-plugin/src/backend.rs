@@ -13,6 +13,17 @@ use crate::rpc::{AddNetworkReply, AddNetworkRequest, DelNetworkReply, DelNetwork
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BackendError {
+    /// The connection broke before the reply; the daemon may or may not have acted.
+    #[error(
+        "the daemon at {} went away before it answered: {message}; it may be restarting",
+        socket.display()
+    )]
+    Broken {
+        /// The daemon's socket.
+        socket: PathBuf,
+        /// How the connection ended.
+        message: String,
+    },
     /// No reply in time; the daemon may or may not have acted.
     #[error("the daemon at {} did not answer within {seconds} s", socket.display())]
     Deadline {
@@ -26,6 +37,18 @@ pub enum BackendError {
     Failed {
         /// Name of the gRPC status.
         status: String,
+        /// The daemon's words.
+        message: String,
+    },
+    /// The node has no address to give. The text says why, in numbers.
+    #[error("{message}")]
+    NoAddress {
+        /// The daemon's words.
+        message: String,
+    },
+    /// The daemon runs and cannot serve yet, or not any more.
+    #[error("the daemon is not ready: {message}")]
+    NotReady {
         /// The daemon's words.
         message: String,
     },
@@ -61,7 +84,12 @@ impl BackendError {
     /// True if the same call may well succeed a little later.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Deadline { .. } | Self::Unreachable { .. } | Self::Version { .. } => true,
+            Self::Broken { .. }
+            | Self::Deadline { .. }
+            | Self::NoAddress { .. }
+            | Self::NotReady { .. }
+            | Self::Unreachable { .. }
+            | Self::Version { .. } => true,
             Self::Failed { .. } | Self::UnknownPod => false,
         }
     }

@@ -1,6 +1,6 @@
 //! The daemon over gRPC on its unix socket.
 
-use std::{future::Future, io, path::Path, time::Duration};
+use std::{error::Error as _, future::Future, io, path::Path, time::Duration};
 
 use hyper_util::rt::TokioIo;
 use tokio::{net::UnixStream, runtime, time};
@@ -91,8 +91,7 @@ where
             let reply = rpc(CniBackendClient::new(channel)).await;
             reply.map(tonic::Response::into_inner).map_err(|status| match status.code() {
                 Code::DeadlineExceeded => late(),
-                Code::Unavailable => unreachable(io::Error::other(status.message().to_owned())),
-                _ => refused(&status),
+                _ => refused(socket, &status),
             })
         })
         .await
@@ -122,12 +121,18 @@ async fn channel(stream: UnixStream) -> io::Result<Channel> {
         .map_err(io::Error::other)
 }
 
-fn refused(status: &Status) -> BackendError {
+fn refused(socket: &Path, status: &Status) -> BackendError {
     let message = status.message().to_owned();
     if message.contains(UNKNOWN_POD) {
         return BackendError::UnknownPod;
     }
+    // Only a status that was made on this side has a source: the transport failed.
+    if status.source().is_some() {
+        return BackendError::Broken { socket: socket.to_owned(), message };
+    }
     match status.code() {
+        Code::ResourceExhausted => BackendError::NoAddress { message },
+        Code::Unavailable => BackendError::NotReady { message },
         Code::FailedPrecondition => BackendError::Version { message },
         code => BackendError::Failed { status: format!("{code:?}"), message },
     }
@@ -139,11 +144,16 @@ mod tests {
 
     #[test]
     fn statuses_have_kinds() {
-        let of = |code, text: &str| refused(&Status::new(code, text));
+        let of = |code, text: &str| refused(Path::new("/s"), &Status::new(code, text));
         assert!(matches!(of(Code::Unknown, "datastore: unknown pod"), BackendError::UnknownPod));
         assert!(matches!(of(Code::FailedPrecondition, "x"), BackendError::Version { .. }));
         assert!(matches!(of(Code::Unknown, "x"), BackendError::Failed { .. }));
         assert!(!of(Code::Internal, "x").is_transient());
+        let full = of(Code::ResourceExhausted, "27 of 27 addresses in use");
+        assert!(matches!(&full, BackendError::NoAddress { .. }) && full.is_transient());
+        assert_eq!(full.to_string(), "27 of 27 addresses in use");
+        let early = of(Code::Unavailable, "EC2 does not answer");
+        assert!(matches!(&early, BackendError::NotReady { .. }) && early.is_transient());
     }
 
     #[test]

@@ -84,6 +84,28 @@ fn statuses_become_kinds() {
     assert!(failed.to_string().contains("disk full") && !failed.is_transient(), "{failed}");
     let late = kind(|| Status::deadline_exceeded("late"));
     assert!(matches!(late, BackendError::Deadline { .. }), "{late}");
+    let full = kind(|| Status::resource_exhausted("27 of 27 addresses in use"));
+    assert!(matches!(full, BackendError::NoAddress { .. }) && full.is_transient(), "{full}");
+    let early = kind(|| Status::unavailable("EC2 does not answer"));
+    assert!(matches!(early, BackendError::NotReady { .. }) && early.is_transient(), "{early}");
+}
+
+#[test]
+fn a_daemon_that_dies_in_the_middle_of_a_call_is_worth_another_try() {
+    use std::io::Read;
+    let (_dir, socket) = socket();
+    let listener = UnixListener::bind(&socket).unwrap();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        // The client's preface and first frames.
+        let _ = stream.read(&mut [0; 1024]);
+    });
+    let error = IpamdClient::new()
+        .add_network(&socket, AddNetworkRequest::default())
+        .expect_err("nobody answers");
+    assert!(matches!(error, BackendError::Broken { .. }) && error.is_transient(), "{error}");
+    assert!(error.to_string().contains(socket.to_str().unwrap()), "{error}");
+    server.join().unwrap();
 }
 
 #[test]
