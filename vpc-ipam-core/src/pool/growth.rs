@@ -33,8 +33,10 @@ pub(super) struct GrowthState {
     pub(super) last_shrink: Option<Time>,
     /// When the plan may change with nothing but time.
     pub(super) revisit: Option<Time>,
-    pub(super) reason: Option<Reason>,
+    /// Why the last growth failed, while more is needed.
     pub(super) error: Option<String>,
+    /// Why something could not be given back, until the cloud's view has settled it.
+    pub(super) release_error: Option<String>,
 }
 
 impl GrowthState {
@@ -48,8 +50,8 @@ impl GrowthState {
             created: 0,
             last_shrink: None,
             revisit: None,
-            reason: None,
             error: None,
+            release_error: None,
         }
     }
 
@@ -110,7 +112,17 @@ impl Pool {
         for step in plan.shrink {
             self.shrink(step, now);
         }
-        self.growth.reason = Some(plan.reason);
+        let short = matches!(
+            plan.reason,
+            Reason::Full { .. }
+                | Reason::Growing(_)
+                | Reason::Held { .. }
+                | Reason::InFlight { .. }
+                | Reason::SubnetExhausted { .. }
+        );
+        if !short {
+            self.growth.error = None;
+        }
     }
 
     /// What the pool would do now, and why.
@@ -275,7 +287,7 @@ impl Pool {
             self.gone_cidrs.insert(cidr, Gone { until: now + GONE_FOR, sequence: self.sequence });
         }
         if let Err(error) = result {
-            self.growth.error = Some(error.to_string());
+            self.growth.release_error = Some(error.to_string());
             self.describe_soon(now);
         }
     }
@@ -290,7 +302,7 @@ impl Pool {
         let until = match result {
             Ok(()) => now + GONE_FOR,
             Err(error) => {
-                self.growth.error = Some(error.to_string());
+                self.growth.release_error = Some(error.to_string());
                 self.describe_soon(now);
                 now
             }

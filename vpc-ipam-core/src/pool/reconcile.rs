@@ -135,6 +135,9 @@ impl Pool {
             let over = |gone: &super::Gone| gone.until <= now && gone.sequence <= sequence;
             self.gone_enis.retain(|_, gone| !over(gone));
             self.gone_cidrs.retain(|_, gone| !over(gone));
+            if self.gone_enis.is_empty() && self.gone_cidrs.is_empty() {
+                self.growth.release_error = None;
+            }
         }
     }
 

@@ -245,7 +245,10 @@ impl Pool {
             }
         }
         if let Some(error) = &self.growth.error {
-            reasons.push(format!("the last change in the cloud failed: {error}"));
+            reasons.push(format!("the last attempt to grow failed: {error}"));
+        }
+        if let Some(error) = &self.growth.release_error {
+            reasons.push(format!("the last attempt to give something back failed: {error}"));
         }
         let holds = &self.growth.holds;
         for (until, what) in [(holds.secondary, "addresses"), (holds.prefixes, "prefixes")] {

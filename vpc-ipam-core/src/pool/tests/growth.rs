@@ -273,3 +273,18 @@ fn adds_wait_for_the_eni_that_will_bring_the_node_to_its_pod_limit() {
     bench.pass_s(1);
     assert_eq!((refused(&bench), bench.pool.stats().waiting), (0, 0));
 }
+
+#[test]
+fn a_failed_growth_that_is_no_longer_needed_is_no_reason_to_worry() {
+    let mut bench = Bench::new(config(Secondary, warm_ips(1, 0)));
+    bench.pass_s(1);
+    bench.cloud_fails = Some(CloudErrorKind::PermissionDenied);
+    bench.add(1);
+    bench.pass_s(5);
+    let degraded = bench.pool.stats().degraded.join("; ");
+    assert!(degraded.contains("AssignPrivateIpAddresses: scripted"), "{degraded}");
+    bench.del(1);
+    bench.cloud_fails = None;
+    bench.pass_s(120);
+    assert_eq!(bench.pool.stats().degraded, Vec::<String>::new());
+}

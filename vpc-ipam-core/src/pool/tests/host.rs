@@ -66,6 +66,29 @@ fn a_missing_link_is_normal_for_a_while_and_named_meanwhile() {
 }
 
 #[test]
+fn a_set_up_that_fails_later_stops_the_giving_of_addresses_until_it_works_again() {
+    let mut config = config(Secondary, warm_ips(2, 0));
+    config.provisioning = false;
+    let mut bench = Bench::new(config);
+    let id = bench.enis.keys().next().unwrap().clone();
+    bench.assign_in_cloud(&id, AddressCount::Secondary(4));
+    bench.pass_s(1);
+    bench.add(1);
+    bench.assign_in_cloud(&id, AddressCount::Secondary(1));
+    bench.hold = sets_up;
+    while bench.held.is_empty() {
+        bench.pass_s(5);
+    }
+    let action = bench.held.pop().unwrap();
+    fail(&mut bench, &action);
+    let op = bench.ask(2);
+    assert!(bench.replies.is_empty(), "nobody knows what the host has now");
+    bench.pass_s(1);
+    bench.answer_held();
+    assert!(bench.reply(op).is_ok());
+}
+
+#[test]
 fn an_eni_that_cannot_be_set_up_is_not_counted_on() {
     let mut bench = Bench::new(config(Secondary, warm_ips(2, 0)));
     bench.pass_s(1);

@@ -188,6 +188,92 @@ fn a_view_older_than_the_pools_own_change_undoes_nothing() {
 }
 
 #[test]
+fn a_view_older_than_a_release_does_not_bring_the_address_back_however_late() {
+    let mut bench = bench();
+    let old: Vec<_> = bench.enis.values().cloned().collect();
+    bench.hold = describes;
+    while bench.held.is_empty() {
+        bench.pass_s(5);
+    }
+    bench.pool.handle(Event::Reconfigured(Box::new(config(Secondary, warm_ips(0, 3)))), bench.now);
+    bench.pass_s(90);
+    assert_eq!(bench.pool.stats().total, 3);
+    let op = bench.held.pop().unwrap().op();
+    let view = CloudView { enis: old, authority: Authority::Ec2 };
+    bench.pool.handle(Event::Described { op, result: Ok(view) }, bench.now);
+    assert_eq!(bench.pool.stats().total, 3);
+}
+
+#[test]
+fn an_address_on_its_way_out_is_not_taken_back_while_the_host_hesitates() {
+    let mut bench = bench();
+    bench.hold = |a| matches!(a, Action::SetUpEni { .. });
+    bench.pool.handle(Event::Reconfigured(Box::new(config(Secondary, warm_ips(0, 3)))), bench.now);
+    bench.run();
+    bench.pass_s(300);
+    assert_eq!(bench.pool.stats().total, 3);
+    bench.answer_held();
+    assert_eq!(bench.enis.values().next().unwrap().cidrs.len(), 3);
+}
+
+#[test]
+fn metadata_cannot_bring_back_what_ec2_denied() {
+    let mut bench = bench();
+    bench.add(1);
+    let id = primary(&bench);
+    let lost = bench.enis.get_mut(&id).unwrap().cidrs.remove(0);
+    next_read(&mut bench);
+    assert_eq!(bench.pool.stats().orphaned, 1);
+    bench.enis.get_mut(&id).unwrap().cidrs.insert(0, lost);
+    bench.authority = Authority::Imds;
+    bench.pass_s(300);
+    assert_eq!(bench.pool.stats().orphaned, 1);
+    bench.authority = Authority::Ec2;
+    bench.pass_s(31);
+    assert_eq!(bench.pool.stats().orphaned, 0);
+}
+
+#[test]
+fn a_nodes_own_address_never_enters_the_pool() {
+    let mut bench = Bench::new(config(Secondary, warm_ips(0, 1)));
+    let id = primary(&bench);
+    let eni = bench.enis.get_mut(&id).unwrap();
+    eni.cidrs.push(crate::addr::Prefix::host(eni.primary_ip));
+    eni.cidrs.push("10.0.255.0/28".parse().unwrap());
+    bench.pass_s(1);
+    assert_eq!(bench.pool.stats().total, 1);
+    assert_eq!(bench.add(1).to_string(), "10.0.0.0");
+}
+
+#[test]
+fn a_vanished_eni_is_taken_down_after_the_set_up_that_still_runs() {
+    let mut bench = Bench::new(config(Secondary, WarmTargets::default()));
+    bench.hold = |a| matches!(a, Action::SetUpEni { eni, .. } if eni.device == 1);
+    let id = bench.attach_eni();
+    bench.pass_s(1);
+    assert_eq!(bench.held.len(), 1);
+    bench.enis.remove(&id);
+    next_read(&mut bench);
+    let torn_down = |bench: &Bench| bench.count(|a| matches!(a, Action::TearDownEni { .. }));
+    assert_eq!(torn_down(&bench), 0, "or the set-up could undo it");
+    bench.answer_held();
+    assert_eq!(torn_down(&bench), 1);
+}
+
+#[test]
+fn a_quarantined_prefix_gives_no_further_addresses() {
+    let mut bench = Bench::new(config(Prefix, warm_ips(1, 0)));
+    bench.pass_s(1);
+    let first = bench.add(1);
+    let id = primary(&bench);
+    let lost = bench.enis.get_mut(&id).unwrap().cidrs.remove(0);
+    assert!(lost.contains(first));
+    next_read(&mut bench);
+    let other = bench.add(2);
+    assert!(!lost.contains(other), "{other}");
+}
+
+#[test]
 fn a_half_made_eni_is_not_adopted_from_a_view() {
     let mut bench = Bench::new(config(Secondary, WarmTargets::default()));
     bench.pass_s(1);
@@ -230,6 +316,8 @@ fn a_released_address_is_not_taken_back_within_a_minute_and_only_on_ec2s_word() 
     bench.run();
     assert_eq!(bench.pool.stats().total, 3);
     assert_eq!(bench.enis[&id].cidrs.len(), 4);
+    let degraded = bench.pool.stats().degraded.join("; ");
+    assert!(degraded.contains("give something back failed: Unassign: no"), "{degraded}");
     bench.hold = |a| matches!(a, Action::UnassignAddresses { .. });
     bench.authority = Authority::Imds;
     bench.pass_s(200);

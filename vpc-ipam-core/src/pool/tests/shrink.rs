@@ -187,6 +187,18 @@ fn a_node_that_starts_to_drain_stops_half_way() {
 }
 
 #[test]
+fn a_node_that_starts_to_drain_gives_no_address_back() {
+    let mut bench = Bench::new(config(Secondary, warm_ips(0, 6)));
+    bench.pass_s(1);
+    bench.hold = |a| matches!(a, Action::SetUpEni { .. });
+    retarget(&mut bench, warm_ips(0, 2));
+    bench.pool.handle(Event::Draining, bench.now);
+    bench.answer_held();
+    bench.pass_s(300);
+    assert_eq!(bench.count(releases), 0);
+}
+
+#[test]
 fn every_target_reaches_a_fixed_point_after_a_storm() {
     for (mode, targets) in [
         (Secondary, WarmTargets::default()),

@@ -143,6 +143,8 @@ fn an_add_during_the_release_of_its_own_lease_gets_the_same_address() {
     bench.run();
     let add = bench.ask(1);
     assert_eq!(bench.reply(del).unwrap().ip, ip);
+    bench.answer_held();
+    assert!(bench.replies.is_empty(), "the first write ended without the lease");
     bench.hold = |_| false;
     bench.answer_held();
     assert_eq!(bench.reply(add).unwrap().ip, ip);

@@ -180,3 +180,20 @@ fn the_queue_is_bounded() {
     bench.pass(Duration::from_secs(46));
     assert_eq!(bench.pool.stats().waiting, 0);
 }
+
+#[test]
+fn an_add_on_a_full_node_waits_for_a_release_that_is_being_written() {
+    let mut config = config(Secondary, warm_ips(0, 1));
+    config.max_pods = 1;
+    let mut bench = Bench::new(config);
+    bench.pass_s(1);
+    let ip = bench.add(1);
+    bench.hold = |a| matches!(a, Action::Persist { .. });
+    bench.pool.release(&key(1), bench.now).unwrap();
+    let op = bench.ask(2);
+    assert!(bench.replies.is_empty());
+    bench.hold = |_| false;
+    bench.answer_held();
+    bench.pass_s(31);
+    assert_eq!(bench.reply(op).unwrap().ip, ip);
+}
