@@ -151,7 +151,7 @@ fn missing_programs_are_named_with_the_way_to_build_them() {
 
 #[test]
 fn without_a_source_map_the_vpc_drops_and_the_verdict_names_the_eni() {
-    let Some((run, json)) = fail("--nodes 1 --pods 20 --sabotage no-source-map") else { return };
+    let Some((run, json)) = fail("--nodes 1 --pods 12 --sabotage no-source-map") else { return };
     assert!(json["source_check_drops"].as_u64().unwrap() > 0, "{}", run.told());
     assert!(json["probes_failed"].as_u64().unwrap() > 0, "{}", run.told());
     assert!(mentions(&json, "does not own"), "{}", run.told());
@@ -159,14 +159,14 @@ fn without_a_source_map_the_vpc_drops_and_the_verdict_names_the_eni() {
 
 #[test]
 fn with_crossed_tables_the_vpc_drops() {
-    let Some((run, json)) = fail("--nodes 1 --pods 20 --sabotage wrong-table") else { return };
+    let Some((run, json)) = fail("--nodes 1 --pods 12 --sabotage wrong-table") else { return };
     assert!(json["source_check_drops"].as_u64().unwrap() > 0, "{}", run.told());
     assert!(mentions(&json, "does not own"), "{}", run.told());
 }
 
 #[test]
 fn without_snat_the_internet_is_out_of_reach_and_the_verdict_says_why() {
-    let Some((run, json)) = fail("--nodes 1 --pods 20 --sabotage no-snat") else { return };
+    let Some((run, json)) = fail("--nodes 1 --pods 12 --sabotage no-snat") else { return };
     let internet = &json["probes"]["pod_to_internet_tcp"];
     assert_eq!(internet["failed"], internet["total"], "{}", run.told());
     assert_eq!(json["probes"]["pod_to_node_tcp"]["failed"], 0, "{}", run.told());
@@ -175,7 +175,7 @@ fn without_snat_the_internet_is_out_of_reach_and_the_verdict_says_why() {
 
 #[test]
 fn a_strict_reverse_path_check_is_found_out() {
-    let Some((run, json)) = fail("--nodes 2 --pods 40 --sabotage strict-rp-filter") else { return };
+    let Some((run, json)) = fail("--nodes 1 --pods 12 --sabotage strict-rp-filter") else { return };
     assert!(json["probes_failed"].as_u64().unwrap() > 0, "{}", run.told());
     assert!(mentions(&json, "rp_filter"), "{}", run.told());
 }

@@ -26,10 +26,10 @@ use crate::{
 
 /// Probes at a time. One that works takes a millisecond; one that does not waits, so there are more
 /// of them than CPUs.
-const WORKERS: usize = 48;
+const WORKERS: usize = 96;
 /// How long an answer may take. On a machine that is busy with other things, packets are late, but
 /// not that late.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
+const ANSWER_DEADLINE: Duration = Duration::from_secs(4);
 /// How long something that must not answer is listened for. Long enough for a connection that works:
 /// the same path takes microseconds.
 const SILENCE: Duration = Duration::from_millis(400);
