@@ -65,10 +65,17 @@ impl GrowthState {
         if about_count && count.slots() > 1 {
             self.holds.ask_max = Some(count.slots() / 2);
             self.ask_max_until = Some(until);
-        } else if kind == CloudErrorKind::InsufficientPrefixes {
+            return;
+        }
+        if kind == CloudErrorKind::InsufficientPrefixes {
             self.holds.prefixes = Some(until);
         } else {
             self.holds.secondary = Some(until);
+        }
+        // EC2 has refused either kind with either code; what was asked for must pause in any case.
+        match count {
+            AddressCount::Prefixes(_) => self.holds.prefixes = Some(until),
+            AddressCount::Secondary(_) => self.holds.secondary = Some(until),
         }
     }
 

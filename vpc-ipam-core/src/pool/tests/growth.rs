@@ -288,3 +288,36 @@ fn a_failed_growth_that_is_no_longer_needed_is_no_reason_to_worry() {
     bench.pass_s(120);
     assert_eq!(bench.pool.stats().degraded, Vec::<String>::new());
 }
+
+#[test]
+fn a_refused_growth_is_not_repeated_at_once_whatever_the_reason() {
+    use CloudErrorKind as K;
+    let kinds = [
+        K::AddressLimit,
+        K::AttachmentLimit,
+        K::Gone,
+        K::InUse,
+        K::InsufficientAddresses,
+        K::InsufficientPrefixes,
+        K::Malformed,
+        K::Other,
+        K::PermissionDenied,
+        K::Throttled,
+        K::Unreachable,
+    ];
+    for (mode, kind) in kinds.into_iter().flat_map(|kind| [(Prefix, kind), (Secondary, kind)]) {
+        let mut bench = Bench::new(config(mode, warm_ips(1, 0)));
+        bench.hold = grows;
+        bench.pass_s(1);
+        for _ in 0..10 {
+            let Some(action) = bench.held.pop() else { break };
+            bench.cloud_fails = Some(kind);
+            bench.answer(action);
+            bench.cloud_fails = None;
+            bench.run();
+        }
+        // On this ENI, and once with a new one.
+        let tries = bench.count(grows);
+        assert!(tries <= 2, "{mode:?} after {kind:?}: {tries} tries in no time");
+    }
+}
