@@ -179,6 +179,12 @@ impl Pool {
         if !authoritative && known.is_some_and(|eni| eni.missing) {
             return;
         }
+        // It knows no tags: what it alone shows may be somebody else's, whose host side must not be
+        // touched, unless pods of ours have addresses on it.
+        if !authoritative && known.is_none() && !shown.primary && !self.has_leases(&shown) {
+            self.foreign.insert(shown.id);
+            return;
+        }
         let denied =
             |gone: &super::Gone| !authoritative || gone.until > now || gone.sequence > sequence;
         if self.gone_enis.get(&shown.id).is_some_and(denied) {
@@ -190,6 +196,10 @@ impl Pool {
         });
         let authority = if authoritative { Authority::Ec2 } else { Authority::Imds };
         self.adopt(&shown, authority, now);
+    }
+
+    fn has_leases(&self, eni: &CloudEni) -> bool {
+        eni.cidrs.iter().any(|cidr| !self.leases.owners_in(cidr).is_empty())
     }
 }
 

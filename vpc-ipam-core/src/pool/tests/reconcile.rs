@@ -66,6 +66,33 @@ fn enis_that_are_not_ours_are_left_alone_but_take_a_place() {
 }
 
 #[test]
+fn an_eni_of_somebody_else_is_not_taken_over_while_ec2_is_away_at_start() {
+    let mut bench = Bench::new(config(Secondary, WarmTargets::default()));
+    bench.authority = Authority::Imds;
+    let own = primary(&bench);
+    bench.assign_in_cloud(&own, AddressCount::Secondary(1));
+    // Metadata does not show that it is tagged no_manage.
+    let foreign = bench.attach_eni();
+    bench.assign_in_cloud(&foreign, AddressCount::Secondary(3));
+    bench.hold = |a| matches!(a, Action::AssignAddresses { .. } | Action::CreateEni { .. });
+    bench.pass_s(60);
+    let touched = |a: &Action| matches!(a, Action::SetUpEni { eni, .. } if !eni.primary);
+    assert_eq!(bench.count(touched), 0, "its host side is its owner's");
+    assert_eq!(bench.pool.stats().total, 1);
+    bench.add(1);
+    let op = bench.ask(2);
+    assert!(!bench.replies.contains_key(&op), "waits for EC2");
+    bench.cloud_fails = Some(CloudErrorKind::Unreachable);
+    bench.answer_held();
+    bench.cloud_fails = None;
+    bench.hold = |_| false;
+    bench.authority = Authority::Ec2;
+    bench.pass_s(31);
+    let held = bench.pool.stats().enis.iter().any(|eni| eni.id == foreign);
+    assert!(held && bench.reply(op).is_ok(), "it was ours after all");
+}
+
+#[test]
 fn a_tag_with_another_value_means_managed() {
     let mut bench = Bench::new(config(Secondary, warm_ips(0, 2)));
     let id = bench.attach_eni();
