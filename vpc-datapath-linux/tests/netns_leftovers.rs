@@ -11,7 +11,7 @@ use common::{
 };
 use vpc_datapath_linux::{
     LinuxDatapath, cases, layout,
-    netlink::{Batch, Route, Rule, Socket, VethEnd, add_bridge, add_veth},
+    netlink::{Batch, LinkChange, Route, Rule, Socket, VethEnd, add_bridge, add_veth, delete_link},
     netns::NetnsFd,
     nft,
     testkit::harness,
@@ -195,6 +195,38 @@ fn pods_come_and_go_in_parallel_without_a_trace() {
     assert_eq!(datapath.sends(), 4 * 12 * 3);
 }
 
+fn a_failure_with_a_taken_index_leaves_the_link_that_has_it_alone() {
+    let mut node = ready();
+    let (probe, pod) = (netns(), netns());
+    let wiring = node.datapath.set_up_pod(&pod_spec("cart", "10.0.1.50", &probe)).unwrap();
+    let link = node.socket.link_by_name(&wiring.host_if).unwrap().unwrap();
+    node.socket.request(delete_link(link.index)).unwrap();
+    let squatter = VethEnd { index: Some(link.index), up: true, ..VethEnd::new("squatter") };
+    node.socket.request(add_veth(&squatter, &VethEnd::new("squatted"))).unwrap();
+    let clean = traces(&mut node, &pod);
+    for nth in 0..9 {
+        node.datapath.inject_fault(Some(nth));
+        node.datapath.set_up_pod(&pod_spec("cart", "10.0.1.50", &pod)).unwrap_err();
+        assert_eq!(traces(&mut node, &pod), clean, "message {nth}");
+    }
+}
+
+fn the_sweep_spares_a_pod_that_got_the_index_of_a_dead_link() {
+    let mut node = ready();
+    let pods = [netns(), netns()];
+    let living = node.datapath.set_up_pod(&pod_spec("cart", "10.0.1.50", &pods[0])).unwrap();
+    node.datapath.set_up_pod(&pod_spec("gone", "10.0.1.51", &pods[1])).unwrap();
+    node.datapath.tear_down_pod(&teardown("gone", "10.0.1.51")).unwrap();
+    // Between the sweep's look at a dead link and its mark, the link's pod came again: the mark is on a
+    // living link.
+    let mark = LinkChange::of_name(&living.host_if).group(0x0056_5043);
+    node.socket.request(mark.request()).unwrap();
+    node.datapath.sweep_dead_links(&eni_prefix()).unwrap();
+    assert_eq!(veths(&mut node), std::slice::from_ref(&living.host_if));
+    assert_eq!(ways_to(&mut node, "10.0.1.50").len(), 2);
+    assert_eq!(node.socket.link_by_name(&living.host_if).unwrap().unwrap().group, 0);
+}
+
 fn main() -> ExitCode {
     harness::main(&cases![
         whichever_step_fails_nothing_of_the_pod_remains,
@@ -204,5 +236,7 @@ fn main() -> ExitCode {
         pods_wired_by_older_code_are_taken_down_too,
         dead_links_are_swept_and_living_ones_kept,
         pods_come_and_go_in_parallel_without_a_trace,
+        a_failure_with_a_taken_index_leaves_the_link_that_has_it_alone,
+        the_sweep_spares_a_pod_that_got_the_index_of_a_dead_link,
     ])
 }

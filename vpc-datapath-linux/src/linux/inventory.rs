@@ -153,7 +153,13 @@ impl LinuxDatapath {
             let mut dead = host_veths(&mut socket, prefix)?;
             let routes = socket.routes(true, RouteFilter::default())?;
             dead.retain(|l| !l.up && !routes.iter().any(|r| r.dev == Some(l.index)));
-            delete_links(&mut socket, &dead)
+            let mut swept = 0;
+            for chunk in dead.chunks(SWEEP_MAX) {
+                mark_dead(&mut socket, chunk)?;
+                swept += chunk.len().saturating_sub(spare_living(&mut socket)?);
+                found(socket.request(delete_link_group(GROUP_DEAD)))?;
+            }
+            Ok(swept)
         };
         sweep().map_err(|e| failed("node", &e))
     }
@@ -186,12 +192,25 @@ impl LinuxDatapath {
 /// Deletes links by way of a device group. Those that vanish meanwhile count too.
 fn delete_links(socket: &mut Socket, links: &[Link]) -> Result<usize, NetlinkError> {
     for chunk in links.chunks(SWEEP_MAX) {
-        let marked =
-            chunk.iter().map(|l| LinkChange::of_index(l.index).group(GROUP_DEAD).request());
-        found(socket.run(&marked.collect()))?;
+        mark_dead(socket, chunk)?;
         found(socket.request(delete_link_group(GROUP_DEAD)))?;
     }
     Ok(links.len())
+}
+
+fn mark_dead(socket: &mut Socket, links: &[Link]) -> Result<(), NetlinkError> {
+    let marked = links.iter().map(|l| LinkChange::of_index(l.index).group(GROUP_DEAD).request());
+    found(socket.run(&marked.collect()))
+}
+
+/// Takes links that are up out of the group again, and tells how many: a pod that came again with its
+/// old name and address, after its dead link was looked at and before it was marked, has the same index.
+fn spare_living(socket: &mut Socket) -> Result<usize, NetlinkError> {
+    let mut living = socket.links()?;
+    living.retain(|l| l.up && l.group == GROUP_DEAD);
+    let spared = living.iter().map(|l| LinkChange::of_index(l.index).group(0).request());
+    found(socket.run(&spared.collect()))?;
+    Ok(living.len())
 }
 
 /// What is gone already is fine.

@@ -92,13 +92,18 @@ impl LinuxDatapath {
                     Ok(()) => return Ok(Ends { host: index, pod: peer_index(index) }),
                     Err(e) => e,
                 },
-                None => match make_veth_slowly(wiring, socket, inside) {
-                    Ok(ends) => return Ok(ends),
-                    Err(e) => e,
-                },
+                None => {
+                    let veth = Batch::from_iter([wiring.veth(None)]);
+                    match socket.run(&self.with_fault(veth, 0)) {
+                        Ok(()) => return self.finish_host(wiring, socket, inside),
+                        Err(e) => e,
+                    }
+                }
             };
             let veth = error.refusals().iter().find(|r| r.index == 0).map(|r| r.kind());
-            undo_host(wiring, veth.is_none(), socket);
+            if index.is_some() {
+                undo_host(wiring, &error, socket);
+            }
             match veth {
                 // An end's name or an index is taken.
                 Some(ErrorKind::Exists | ErrorKind::Busy) => {}
@@ -112,6 +117,24 @@ impl LinuxDatapath {
         let message =
             format!("{} cannot be made: its name or index is always taken", wiring.host_if);
         Err(DatapathError::new(DatapathErrorKind::Other, &wiring.object, message))
+    }
+
+    /// The rest of the host's batch for a pair with indexes of the kernel's choice: both ends have to
+    /// be looked up.
+    fn finish_host(
+        &self,
+        wiring: &Wiring,
+        socket: &mut Socket,
+        inside: &mut Socket,
+    ) -> Result<Ends, DatapathError> {
+        let host = index_of(socket, &wiring.host_if).map_err(|e| failed(&wiring.object, &e))?;
+        let routes = self.with_fault(wiring.host_routes(host).into_iter().collect(), 1);
+        let rest = index_of(inside, &wiring.pod_if)
+            .and_then(|pod| socket.run(&routes).map(|()| Ends { host, pod }));
+        rest.map_err(|e| {
+            let undone = socket.request(delete_link(host));
+            also(failed(&wiring.object, &e), undone.err())
+        })
     }
 
     /// What is left once there is a pair: one send in the pod's namespace.
@@ -168,25 +191,6 @@ impl LinuxDatapath {
     }
 }
 
-/// The same as the host's batch, with indexes of the kernel's choice: both ends have to be looked up.
-fn make_veth_slowly(
-    wiring: &Wiring,
-    socket: &mut Socket,
-    inside: &mut Socket,
-) -> Result<Ends, NetlinkError> {
-    socket.request(wiring.veth(None))?;
-    let host = index_of(socket, &wiring.host_if)?;
-    let rest = index_of(inside, &wiring.pod_if)
-        .and_then(|pod| socket.run(&wiring.host_routes(host).into_iter().collect()).map(|()| pod));
-    match rest {
-        Ok(pod) => Ok(Ends { host, pod }),
-        Err(e) => {
-            let _ = socket.request(delete_link(host));
-            Err(e)
-        }
-    }
-}
-
 fn index_of(socket: &mut Socket, name: &str) -> Result<u32, NetlinkError> {
     let link = socket.link_by_name(name)?;
     link.map(|l| l.index).ok_or_else(|| NetlinkError::Malformed {
@@ -195,9 +199,14 @@ fn index_of(socket: &mut Socket, name: &str) -> Result<u32, NetlinkError> {
     })
 }
 
-/// Undoes the host's batch. The routes are undone by themselves if the pair was not made: then they
-/// may have gone to a leftover that has the index.
-fn undo_host(wiring: &Wiring, veth_made: bool, socket: &mut Socket) {
+/// Undoes the host's batch, which failed with `error`. The routes are undone by themselves if the pair
+/// was not made: then they may have gone to a leftover that has the index.
+fn undo_host(wiring: &Wiring, error: &NetlinkError, socket: &mut Socket) {
+    let veth_made = match error {
+        NetlinkError::Refused(all) => all.iter().all(|r| r.index != 0),
+        // Nobody knows what was done, and the index may be another link's.
+        _ => matches!(socket.link_by_name(&wiring.host_if), Ok(Some(l)) if l.index == wiring.index),
+    };
     let [pods, main] = pod_routes(wiring.ip, wiring.index);
     let mut batch = Batch::from_iter([pods.delete(), main.delete()]);
     if veth_made {
