@@ -69,6 +69,13 @@ impl VethPrefix {
         name
     }
 
+    /// The prefix of a host veth's name, whichever it was when the pod was wired; `None` for other
+    /// names.
+    pub fn of_host_name(name: &str) -> Option<Self> {
+        let text = name.get(..name.len().checked_sub(HASH_DIGITS)?)?;
+        Self::new(text).ok().filter(|prefix| prefix.is_host_name(name))
+    }
+
     /// True if `name` is a host veth's of this prefix: the prefix and eleven hexadecimal digits.
     pub fn is_host_name(&self, name: &str) -> bool {
         name.strip_prefix(self.as_str()).is_some_and(|hash| {
@@ -90,21 +97,15 @@ fn digest(pod: &PodRef, index: usize) -> [u8; 20] {
 ///
 /// Derived, so that everything about a pair can be asked for in one send when it is made, and so that a
 /// late DEL finds exactly the pair of this pod with this address or none: another pod that has the
-/// address by then, or the same pod with another address, has another index. The low 16 bits of the
-/// address keep apart what lives on one node, 13 bits of the name's hash what comes one after another.
-/// Bit 30 keeps away from the numbers that the kernel hands out, which count up from 1.
+/// address by then, or the same pod with another address, has another index. All 29 bits are of a hash
+/// over both: an address is used again and again, by ever other pods, so none of the bits may be spent
+/// on it alone. Bit 30 keeps away from the numbers that the kernel hands out, which count up from 1.
 pub(crate) fn link_index(pod: &PodRef, ip: IpAddr) -> u32 {
     const DERIVED: u32 = 1 << 30;
-    let [.., c, d] = match ip {
-        IpAddr::V4(ip) => ip.octets(),
-        IpAddr::V6(ip) => {
-            let [.., a, b, c, d] = ip.octets();
-            [a, b, c, d]
-        }
-    };
-    let [a, b, ..] = digest(pod, 0);
-    let hash = u32::from(u16::from_be_bytes([a, b]) & 0x1fff);
-    DERIVED | hash << 16 | u32::from(u16::from_be_bytes([c, d]))
+    const HASH: u32 = (1 << 29) - 1;
+    let text = format!("{}.{}.{ip}", pod.namespace, pod.name);
+    let [a, b, c, d, ..]: [u8; 20] = Sha1::digest(text.as_bytes()).into();
+    DERIVED | u32::from_be_bytes([a, b, c, d]) & HASH
 }
 
 /// Index of the other end of the pair whose host end has `host`. Tools take a link whose own index is
@@ -136,6 +137,7 @@ mod tests {
             let got = prefix.host_name(&pod(namespace, name), index);
             assert_eq!(got, format!("eni{hash}"), "{namespace}/{name} {index}");
             assert!(prefix.is_host_name(&got));
+            assert_eq!(VethPrefix::of_host_name(&got).as_ref(), Some(&prefix));
         }
         assert_eq!(VethPrefix::new("veth").unwrap().host_name(&pod("a", "b"), 0).len(), 15);
     }
@@ -152,6 +154,7 @@ mod tests {
         for other in ["eni", "eni1", "enicc21c2d77855", "enicc21c2d778g", "eth0", "eniCC21C2D7785"]
         {
             assert!(!prefix.is_host_name(other), "{other}");
+            assert_ne!(VethPrefix::of_host_name(other).as_ref(), Some(&prefix), "{other}");
         }
     }
 
@@ -168,5 +171,15 @@ mod tests {
         assert!(all.iter().all(|i| *i < 1 << 31 && *i >= 1 << 30));
         assert_eq!(link_index(&web, a), link_index(&web, a));
         assert!(all.iter().all(|i| peer_index(*i) != *i && !all.contains(&peer_index(*i))));
+    }
+
+    #[test]
+    fn pods_that_use_an_address_after_each_other_have_indexes_of_their_own() {
+        let ip = "10.0.1.5".parse().unwrap();
+        let mut all: Vec<_> =
+            (0..4000).map(|n| link_index(&pod("shop", &format!("job-{n}")), ip)).collect();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 4000);
     }
 }

@@ -219,6 +219,16 @@ fn a_link_that_cannot_be_checked_by_its_name_goes_down_all_the_same() {
     assert!(node.socket.link_by_name(&wiring.host_if).unwrap().unwrap().up);
 }
 
+fn a_late_del_spares_the_pod_that_has_the_address_now() {
+    let mut node = ready();
+    let pod = netns();
+    // Names whose hashes begin with the same 13 bits.
+    let wiring = node.datapath.set_up_pod(&pod_spec("job-2869", "10.0.1.50", &pod)).unwrap();
+    node.datapath.tear_down_pod(&teardown("job-0", "10.0.1.50")).unwrap();
+    assert_eq!(ways_to(&mut node, "10.0.1.50").len(), 2);
+    assert!(node.socket.link_by_name(&wiring.host_if).unwrap().unwrap().up);
+}
+
 fn main() -> ExitCode {
     harness::main(&cases![
         a_pod_is_wired_in_two_sends_and_the_host_is_as_it_should_be,
@@ -230,5 +240,6 @@ fn main() -> ExitCode {
         an_address_given_to_another_pod_survives_the_first_ones_late_del,
         a_taken_index_is_no_obstacle,
         a_link_that_cannot_be_checked_by_its_name_goes_down_all_the_same,
+        a_late_del_spares_the_pod_that_has_the_address_now,
     ])
 }
