@@ -232,6 +232,77 @@ fn an_eni_goes_without_a_trace_with_or_without_its_link() {
     assert!(node.routes_in(MAIN_TABLE).iter().any(|r| r.gateway.is_some()));
 }
 
+fn an_eni_that_went_while_nobody_looked_does_not_swallow_its_old_addresses() {
+    let mut node = node(&[1, 2]);
+    node.datapath.set_up_node(&node_spec()).unwrap();
+    node.datapath.set_up_eni(&eni_spec(0, &["10.0.0.50/32"])).unwrap();
+    node.datapath.set_up_eni(&eni_spec(2, &["10.0.2.80/28"])).unwrap();
+    let before = node.snapshot();
+    node.datapath.set_up_eni(&eni_spec(1, &["10.0.1.50/32", "10.0.1.64/28"])).unwrap();
+    // EC2 detaches it while no daemon runs, and may give its addresses to another node at once.
+    let link = node.socket.link_by_name("eth1").unwrap().unwrap();
+    node.socket.request(delete_link(link.index)).unwrap();
+    node.datapath.set_up_node(&node_spec()).unwrap();
+    let after = node.snapshot();
+    assert_eq!(node.sources(), [("10.0.2.80/28".to_owned(), "goto eni-2".to_owned())]);
+    assert_eq!(after.rules, before.rules);
+    assert_eq!(after.chains, before.chains);
+    assert_eq!(
+        after.routes,
+        before.routes.iter().filter(|r| r.dev != Some(link.index)).cloned().collect::<Vec<_>>()
+    );
+    assert!(node.datapath.plan_node(&node_spec()).unwrap().is_empty());
+    assert!(node.datapath.plan_eni(&eni_spec(2, &["10.0.2.80/28"])).unwrap().steps.is_empty());
+}
+
+fn an_eni_that_is_merely_down_or_without_address_is_not_taken_for_gone() {
+    let mut node = node(&[1]);
+    node.datapath.set_up_node(&node_spec()).unwrap();
+    node.datapath.set_up_eni(&eni_spec(1, &["10.0.1.64/28"])).unwrap();
+    let eth1 = node.socket.link_by_name("eth1").unwrap().unwrap().index;
+    // Down, and its routes with it; the address stays.
+    node.socket.request(LinkChange::of_index(eth1).down().request()).unwrap();
+    assert_eq!(node.routes_in(2), []);
+    assert!(node.datapath.plan_node(&node_spec()).unwrap().is_empty());
+    node.datapath.set_up_eni(&eni_spec(1, &["10.0.1.64/28"])).unwrap();
+    // Another address in the place of its own; the routes stay.
+    node.socket.request(Address::new(eth1, ip("192.0.2.1"), 24).add()).unwrap();
+    node.socket.request(Address::new(eth1, ip("10.0.1.10"), 24).delete()).unwrap();
+    assert_eq!(node.routes_in(2).len(), 2);
+    assert!(node.datapath.plan_node(&node_spec()).unwrap().is_empty());
+}
+
+fn an_eni_in_the_place_of_another_takes_over_its_table() {
+    let mut node = node(&[1]);
+    node.datapath.set_up_node(&node_spec()).unwrap();
+    let mut old = eni_spec(1, &["10.0.1.64/28"]);
+    old.primary_ip = ip("10.0.1.99");
+    node.datapath.set_up_eni(&old).unwrap();
+    node.datapath.set_up_eni(&eni_spec(1, &["10.0.1.64/28"])).unwrap();
+    let rules = node.socket.rules(true).unwrap();
+    let own: Vec<_> =
+        rules.iter().filter(|r| r.priority == 32_765).map(ToString::to_string).collect();
+    assert_eq!(own, ["32765: from 10.0.1.10/32 lookup 2 proto 77"]);
+    assert_eq!(node.routes_in(2).len(), 2);
+}
+
+fn an_enis_table_survives_the_removal_of_foreign_addresses() {
+    let mut node = node(&[1]);
+    let eni = eni_spec(1, &[]);
+    node.datapath.set_up_node(&node_spec()).unwrap();
+    node.datapath.set_up_eni(&eni).unwrap();
+    let before = node.routes_in(2);
+    let eth1 = node.socket.link_by_name("eth1").unwrap().unwrap().index;
+    // The kernel drops all routes of a link with its last address. This one is the last for a moment
+    // if it is removed before ours is there.
+    node.socket.request(Address::new(eth1, ip("192.0.2.1"), 24).add()).unwrap();
+    node.socket.request(Address::new(eth1, ip("10.0.1.10"), 24).delete()).unwrap();
+    assert_eq!(node.routes_in(2), before);
+    node.datapath.set_up_eni(&eni).unwrap();
+    assert_eq!(node.routes_in(2), before);
+    assert!(node.datapath.plan_eni(&eni).unwrap().steps.is_empty());
+}
+
 fn main() -> ExitCode {
     harness::main(&cases![
         an_eni_gets_link_address_table_rules_and_sources,
@@ -242,5 +313,9 @@ fn main() -> ExitCode {
         links_that_share_a_mac_are_told_apart,
         enis_of_other_cards_get_free_numbers_and_keep_them,
         an_eni_goes_without_a_trace_with_or_without_its_link,
+        an_eni_that_went_while_nobody_looked_does_not_swallow_its_old_addresses,
+        an_eni_that_is_merely_down_or_without_address_is_not_taken_for_gone,
+        an_eni_in_the_place_of_another_takes_over_its_table,
+        an_enis_table_survives_the_removal_of_foreign_addresses,
     ])
 }

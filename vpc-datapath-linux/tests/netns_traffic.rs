@@ -15,7 +15,7 @@ use std::{
 use common::{
     eni_spec, ip,
     lab::{INTERNET, NODE, PEER, PODS, SILENCE, at, eni, flow},
-    prefix,
+    prefix, teardown,
 };
 use vpc_datapath_linux::{
     cases,
@@ -194,6 +194,27 @@ fn setting_up_again_under_load_loses_no_packet_to_the_wrong_eni() -> Outcome {
     Outcome::Pass
 }
 
+fn pods_wired_under_another_prefix_keep_their_network() -> Outcome {
+    let mut lab = lab!(|_| {});
+    let mut spec = lab.spec.clone();
+    spec.veth_prefix = "vpc".to_owned();
+    lab.datapath.set_up_node(&spec).unwrap();
+    for (pod, address) in lab.pods.iter().zip(PODS) {
+        flow(pod, at(PEER, 7), address);
+        flow(pod, at(INTERNET, 7), NODE);
+    }
+    lab.no_drops();
+    // With the last of them their rules go.
+    for (n, address) in PODS.iter().enumerate() {
+        lab.datapath.tear_down_pod(&teardown(&format!("pod-{n}"), address)).unwrap();
+    }
+    let steps = lab.datapath.plan_node(&spec).unwrap();
+    assert_eq!(steps.len(), 1, "{steps:?}");
+    lab.datapath.set_up_node(&spec).unwrap();
+    assert!(lab.datapath.plan_node(&spec).unwrap().is_empty());
+    Outcome::Pass
+}
+
 fn main() -> ExitCode {
     harness::main(&cases![
         pods_and_the_vpc_reach_each_other_by_the_owning_eni,
@@ -204,5 +225,6 @@ fn main() -> ExitCode {
         an_address_that_moves_works_at_its_new_eni,
         late_packets_to_a_pod_that_has_gone_do_not_come_back,
         setting_up_again_under_load_loses_no_packet_to_the_wrong_eni,
+        pods_wired_under_another_prefix_keep_their_network,
     ])
 }

@@ -86,8 +86,8 @@ pub fn plan_eni(
     }
     let gateway = check(eni)?;
     let number = eni_number(eni, &observed.rules)?;
-    address_steps(eni, link, observed, &mut steps);
-    route_steps(eni, link, gateway, observed, &mut steps);
+    let keeps_routes = address_steps(eni, link, observed, &mut steps);
+    route_steps(eni, link, gateway, observed, keeps_routes, &mut steps);
     rule_steps(eni, number, observed, &mut steps);
     vacancy_steps(number, &eni.sources, observed, &mut steps);
     let transaction = eni_transaction(number, &eni.sources, &observed.table);
@@ -113,7 +113,8 @@ fn check(eni: &EniSpec) -> Result<IpAddr, DatapathError> {
     }
 }
 
-fn address_steps(eni: &EniSpec, link: &Link, observed: &Observed, steps: &mut Vec<Step>) {
+/// False if the link may lose its routes by these steps.
+fn address_steps(eni: &EniSpec, link: &Link, observed: &Observed, steps: &mut Vec<Step>) -> bool {
     // Without the prefix route there is no moment in which the main table sends the subnet's packets
     // out of this ENI.
     let wanted = Address::new(link.index, eni.primary_ip, eni.subnet_cidr.len());
@@ -123,11 +124,16 @@ fn address_steps(eni: &EniSpec, link: &Link, observed: &Observed, steps: &mut Ve
         .iter()
         .filter(|a| a.dev == link.index && a.global)
         .partition(|a| (a.ip, a.len) == (wanted.ip, wanted.len));
+    // First, since a link loses all its routes with its last address.
+    if same.is_empty() {
+        steps.push(Step::AddAddress(wanted.clone()));
+    }
     steps.extend(foreign.iter().map(|a| Step::DeleteAddress((*a).clone())));
     // Removing the first address of a subnet takes its other ones along.
-    if same.is_empty() || !foreign.is_empty() {
+    if !foreign.is_empty() {
         steps.push(Step::AddAddress(wanted));
     }
+    foreign.is_empty()
 }
 
 fn route_steps(
@@ -135,6 +141,7 @@ fn route_steps(
     link: &Link,
     gateway: IpAddr,
     observed: &Observed,
+    keeps_routes: bool,
     steps: &mut Vec<Step>,
 ) {
     let route = |dst: Prefix| Route::to(dst).dev(link.index).table(eni.table).protocol(PROTOCOL);
@@ -145,7 +152,7 @@ fn route_steps(
             == (want.dst, want.table, want.dev, want.gateway, want.scope)
     };
     for want in &wanted {
-        if !observed.routes.iter().any(|have| leads_there(have, want)) {
+        if !(keeps_routes && observed.routes.iter().any(|have| leads_there(have, want))) {
             steps.push(Step::ReplaceRoute(want.clone()));
         }
     }
@@ -200,10 +207,53 @@ fn rule_steps(eni: &EniSpec, number: u32, observed: &Observed, steps: &mut Vec<S
     }
     let stale = |rule: &&Rule| {
         let of_address = rule.priority == PRIORITY_ENI_ADDRESS && rule.src == Some(own);
+        // An ENI that was in this one's place before.
+        let of_address = of_address || own_address(rule).is_some_and(|(_, t)| t == eni.table);
         let of_number = number_of(rule).is_some_and(|(n, table)| n == number || table == eni.table);
         (of_address || of_number) && !is_wanted(rule)
     };
     steps.extend(observed.rules.iter().filter(stale).cloned().map(Step::DeleteRule));
+}
+
+/// Address and table of the rule that we made for an ENI's own address.
+fn own_address(rule: &Rule) -> Option<(IpAddr, u32)> {
+    let ours = rule.priority == PRIORITY_ENI_ADDRESS && rule.protocol == PROTOCOL;
+    let src = rule.src.filter(|src| ours && src.is_host())?;
+    Some((src.base(), rule.table))
+}
+
+/// Table of a rule that we made for an ENI.
+fn table_of(rule: &Rule) -> Option<u32> {
+    let marked = number_of(rule).filter(|_| rule.protocol == PROTOCOL).map(|(_, table)| table);
+    marked.or_else(|| own_address(rule).map(|(_, table)| table))
+}
+
+/// Removes what is left of ENIs that were detached while nobody ran who would have torn them down: no
+/// link has their address, and nothing is in their table. EC2 gives what they owned to other nodes,
+/// which could not be reached as long as it leads nowhere here.
+pub(super) fn departed_steps(observed: &Observed) -> Vec<Step> {
+    let mut tables: Vec<_> = observed.rules.iter().filter_map(table_of).collect();
+    tables.sort_unstable();
+    tables.dedup();
+    tables.retain(|table| is_departed(*table, observed));
+    let mut steps = Vec::new();
+    for table in tables {
+        let rules: Vec<_> =
+            observed.rules.iter().filter(|r| table_of(r) == Some(table)).cloned().collect();
+        let numbers: Vec<_> = rules.iter().filter_map(number_of).map(|(n, _)| n).collect();
+        steps.extend(removal_steps(table, &numbers, rules, observed));
+    }
+    steps
+}
+
+fn is_departed(table: u32, observed: &Observed) -> bool {
+    let has_link = observed.routes.iter().any(|r| r.table == table && r.dev.is_some());
+    let has_address = observed
+        .rules
+        .iter()
+        .filter_map(own_address)
+        .any(|(ip, of)| of == table && observed.addresses.iter().any(|a| a.ip == ip));
+    table != MAIN_TABLE && !has_link && !has_address
 }
 
 /// What there is of an ENI, to be removed. Tolerates that its link is gone.
@@ -225,6 +275,14 @@ pub fn plan_eni_removal(eni: &EniSpec, observed: &Observed) -> Vec<Step> {
     numbers.extend(fallback.filter(|n| {
         !marks.contains(n) && !observed.rules.iter().filter_map(number_of).any(|(t, _)| t == *n)
     }));
+    let is_own = |rule: &&Rule| {
+        rule.src == Some(own) || number_of(rule).is_some_and(|(_, table)| table == eni.table)
+    };
+    let rules = observed.rules.iter().filter(is_own).cloned().collect();
+    removal_steps(eni.table, &numbers, rules, observed)
+}
+
+fn removal_steps(table: u32, numbers: &[u32], rules: Vec<Rule>, observed: &Observed) -> Vec<Step> {
     // Packets are no longer marked before the rule for the mark goes.
     let mut steps: Vec<_> = numbers
         .iter()
@@ -232,12 +290,9 @@ pub fn plan_eni_removal(eni: &EniSpec, observed: &Observed) -> Vec<Step> {
         .filter(|tx| !tx.is_empty())
         .map(Step::Nft)
         .collect();
-    let is_own = |rule: &&Rule| {
-        rule.src == Some(own) || number_of(rule).is_some_and(|(_, table)| table == eni.table)
-    };
-    steps.extend(observed.rules.iter().filter(is_own).cloned().map(Step::DeleteRule));
+    steps.extend(rules.into_iter().map(Step::DeleteRule));
     let is_own =
-        |r: &&Route| r.table == eni.table || numbers.iter().any(|number| is_vacancy(r, *number));
+        |r: &&Route| r.table == table || numbers.iter().any(|number| is_vacancy(r, *number));
     steps.extend(observed.routes.iter().filter(is_own).cloned().map(Step::DeleteRoute));
     steps
 }

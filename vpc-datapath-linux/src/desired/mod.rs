@@ -33,7 +33,7 @@ pub struct Observed {
     pub addresses: Vec<Address>,
     /// All IPv4 rules.
     pub rules: Vec<Rule>,
-    /// IPv4 routes of the main table, the pod table and the ENI's table; none for a node.
+    /// All IPv4 routes.
     pub routes: Vec<Route>,
     /// Our nftables table.
     pub table: ObservedTable,

@@ -3,7 +3,9 @@
 use vpc_ipam_core::datapath::{DatapathError, DatapathErrorKind, MAIN_TABLE, NodeSpec, Snat};
 
 use super::{
-    Observed, RP_FILTER_LOOSE, Step, find_link,
+    Observed, RP_FILTER_LOOSE, Step,
+    eni::departed_steps,
+    find_link,
     ruleset::{needs_connmark, node_transaction},
 };
 use crate::{
@@ -12,7 +14,7 @@ use crate::{
         PROTOCOL,
     },
     names::VethPrefix,
-    netlink::{Link, LinkChange, Rule},
+    netlink::{Link, LinkChange, Route, Rule},
 };
 
 /// What is missing on the node.
@@ -28,7 +30,8 @@ pub fn plan_node(node: &NodeSpec, observed: &Observed) -> Result<Vec<Step>, Data
     let wanted = rules(node);
     let present = |rule: &Rule| observed.rules.iter().any(|r| r.is_same(rule));
     steps.extend(wanted.iter().filter(|r| !present(r)).cloned().map(Step::AddRule));
-    let transaction = node_transaction(node, &link.name, &observed.table);
+    let pods = pod_prefixes(&node.veth_prefix, observed);
+    let transaction = node_transaction(node, &link.name, &pods, &observed.table);
     if !transaction.is_empty() {
         steps.push(Step::Nft(transaction));
     }
@@ -36,7 +39,25 @@ pub fn plan_node(node: &NodeSpec, observed: &Observed) -> Result<Vec<Step>, Data
     let stale =
         observed.rules.iter().filter(|r| is_ours(r) && !wanted.iter().any(|w| w.is_same(r)));
     steps.extend(stale.cloned().map(Step::DeleteRule));
+    steps.extend(departed_steps(observed));
     Ok(steps)
+}
+
+/// Beginnings of the host ends of pods: the one that pods get now, and those of running pods that were
+/// wired when the setting was another.
+fn pod_prefixes(configured: &str, observed: &Observed) -> Vec<String> {
+    let of_pod = |route: &Route| {
+        let dev = route.dev.filter(|_| route.table == POD_TABLE)?;
+        let link = observed.links.iter().find(|l| l.index == dev)?;
+        let prefix = VethPrefix::of_host_name(&link.name)?;
+        Some(prefix.as_str().to_owned())
+    };
+    let mut others: Vec<_> = observed.routes.iter().filter_map(of_pod).collect();
+    others.sort();
+    others.dedup();
+    others.retain(|other| !other.starts_with(configured));
+    others.insert(0, configured.to_owned());
+    others
 }
 
 fn check(node: &NodeSpec) -> Result<(), DatapathError> {

@@ -117,9 +117,10 @@ pub fn merge_prefixes(prefixes: impl IntoIterator<Item = Prefix>) -> Vec<Prefix>
     merged
 }
 
-/// The base chains of a node and the rules in each.
-pub fn node_chains(node: &NodeSpec, primary_if: &str) -> Vec<(Chain, Vec<Rule>)> {
-    let (mark, pods) = (node.connmark, node.veth_prefix.as_str());
+/// The base chains of a node and the rules in each; `pods` are the beginnings of host veth names.
+pub fn node_chains(node: &NodeSpec, primary_if: &str, pods: &[String]) -> Vec<(Chain, Vec<Rule>)> {
+    let mark = node.connmark;
+    let from_pods = || pods.iter().map(|prefix| Rule::new().iifname_prefix(prefix));
     let prerouting =
         |name, priority| Chain::base(name, ChainKind::Filter, Hook::Prerouting, priority);
     let mut nodeport = Vec::new();
@@ -130,15 +131,13 @@ pub fn node_chains(node: &NodeSpec, primary_if: &str) -> Vec<(Chain, Vec<Rule>)>
         nodeport.push(Rule::new().iifname(primary_if).daddr_local_on_iif().set_ct_mark(mark, mark));
     }
     if let Snat::Node { ports, .. } = &node.snat {
-        connmark.push(
-            Rule::new()
-                .iifname_prefix(pods)
-                .ct_original()
+        connmark.extend(from_pods().map(|rule| {
+            rule.ct_original()
                 .ct_new()
                 .daddr_not_local()
                 .daddr_not_in(SET_EXEMPT)
-                .set_ct_mark(mark, mark),
-        );
+                .set_ct_mark(mark, mark)
+        }));
         egress.push(Rule::new().oifname_prefix(VLAN_PREFIX).ret());
         egress.push(Rule::new().daddr_in(SET_EXEMPT).ret());
         egress.push(Rule::new().daddr_local().ret());
@@ -146,12 +145,12 @@ pub fn node_chains(node: &NodeSpec, primary_if: &str) -> Vec<(Chain, Vec<Rule>)>
     }
     if needs_connmark(node) {
         let restore = |rule: Rule| rule.ct_mark(mark, mark).set_meta_mark(mark, mark);
-        connmark.push(restore(Rule::new().iifname_prefix(pods)));
+        connmark.extend(from_pods().map(restore));
         if node.node_port {
             connmark.push(restore(Rule::new().iifname_prefix(VLAN_PREFIX)));
         }
     }
-    let classify = vec![Rule::new().iifname_prefix(pods).saddr_vmap(MAP_SOURCES)];
+    let classify = from_pods().map(|rule| rule.saddr_vmap(MAP_SOURCES)).collect();
     vec![
         (prerouting(CHAIN_NODEPORT, -150), nodeport),
         // After DNAT, so that it sees where a Service's packets really go.
@@ -186,6 +185,7 @@ fn exempt(node: &NodeSpec) -> Vec<Prefix> {
 pub(super) fn node_transaction(
     node: &NodeSpec,
     primary_if: &str,
+    pods: &[String],
     observed: &ObservedTable,
 ) -> Transaction {
     let mut tx = Transaction::new();
@@ -205,7 +205,7 @@ pub(super) fn node_transaction(
         .collect();
     tx.delete_elements(&table(), SET_EXEMPT, &stale);
     tx.add_elements(&table(), SET_EXEMPT, &missing);
-    for (chain, rules) in node_chains(node, primary_if) {
+    for (chain, rules) in node_chains(node, primary_if, pods) {
         observed.fill_chain(&mut tx, &chain, &rules);
     }
     tx

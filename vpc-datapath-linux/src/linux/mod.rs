@@ -121,8 +121,7 @@ impl LinuxDatapath {
     }
 
     fn observe_eni(&self, eni: &EniSpec) -> Result<Observed, DatapathError> {
-        let observed =
-            if eni.primary { self.observe_primary() } else { self.observe_secondary(eni.table) };
+        let observed = if eni.primary { self.observe_primary() } else { self.observe_node() };
         observed.map_err(|e| failed(&eni_object(eni), &e))
     }
 }

@@ -1,7 +1,5 @@
 //! What the kernel has, read in a few dumps.
 
-use vpc_ipam_core::datapath::MAIN_TABLE;
-
 use super::{LinuxDatapath, lock};
 use crate::{
     desired::{Observed, ObservedTable, nft_table},
@@ -12,11 +10,17 @@ use crate::{
 };
 
 impl LinuxDatapath {
-    /// What concerns the node as a whole.
+    /// What concerns the node as a whole, or a secondary ENI.
     pub(super) fn observe_node(&self) -> Result<Observed, NetlinkError> {
         let mut observed = {
             let mut socket = lock(&self.route);
-            Observed { links: socket.links()?, rules: socket.rules(true)?, ..Observed::default() }
+            Observed {
+                links: socket.links()?,
+                addresses: socket.addresses(true)?,
+                rules: socket.rules(true)?,
+                routes: socket.routes(true, RouteFilter::default())?,
+                ..Observed::default()
+            }
         };
         observed.table = self.with_nft(observe_table)?;
         Ok(observed)
@@ -25,19 +29,9 @@ impl LinuxDatapath {
     /// What concerns the primary ENI.
     pub(super) fn observe_primary(&self) -> Result<Observed, NetlinkError> {
         let mut socket = lock(&self.route);
-        let routes = socket.routes(true, of_table(POD_TABLE))?;
+        let filter = RouteFilter { table: Some(POD_TABLE), dev: None };
+        let routes = socket.routes(true, filter)?;
         Ok(Observed { links: socket.links()?, routes, ..Observed::default() })
-    }
-
-    /// What concerns a secondary ENI that uses `table`.
-    pub(super) fn observe_secondary(&self, table: u32) -> Result<Observed, NetlinkError> {
-        let mut observed = self.observe_node()?;
-        let mut socket = lock(&self.route);
-        observed.addresses = socket.addresses(true)?;
-        for table in [table, MAIN_TABLE, POD_TABLE] {
-            observed.routes.extend(socket.routes(true, of_table(table))?);
-        }
-        Ok(observed)
     }
 
     /// Uses the nfnetlink socket, which is opened at its first use.
@@ -52,10 +46,6 @@ impl LinuxDatapath {
         };
         work(slot.insert(socket))
     }
-}
-
-fn of_table(table: u32) -> RouteFilter {
-    RouteFilter { table: Some(table), dev: None }
 }
 
 fn no_socket(error: NetnsError) -> NetlinkError {
