@@ -15,6 +15,9 @@ pub(crate) const SDK_ATTEMPTS: u32 = 3;
 /// Name under which requests are seen in CloudTrail; dashboards look for the reference's.
 pub(crate) const USER_AGENT_NAME: &str = "amazon-vpc-cni-k8s";
 
+/// Longest version sent. Releases have names of some ten characters.
+const VERSION_LEN_MAX: usize = 64;
+
 /// Tags that EC2 lets an ENI have.
 const TAGS_MAX: usize = 50;
 /// Longest tag key, in characters, that EC2 accepts.
@@ -37,14 +40,6 @@ pub enum AwsConfigError {
         url: String,
         /// What is wrong with it.
         why: String,
-    },
-    /// A text that cannot travel in the user agent.
-    #[error(
-        "version {version:?} cannot be sent as a user agent; use letters, digits, '.', '-' and '+'"
-    )]
-    Version {
-        /// The offending text.
-        version: String,
     },
     /// A region that is no region.
     #[error("region {region:?} is malformed; it should look like us-west-2")]
@@ -139,12 +134,6 @@ impl AwsConfig {
         }
         if let Some(region) = &self.region {
             validate_region(region)?;
-        }
-        if let Some(version) = &self.version {
-            let ok = version.bytes().all(|b| b.is_ascii_alphanumeric() || b".-+_".contains(&b));
-            if !ok {
-                return Err(AwsConfigError::Version { version: version.clone() });
-            }
         }
         if self.http_timeout.is_zero() {
             return Err(AwsConfigError::Timeout);
@@ -262,9 +251,13 @@ impl AwsConfigBuilder {
         self
     }
 
-    /// Version sent with each EC2 request (`VPC_CNI_VERSION`).
+    /// Version sent with each EC2 request (`VPC_CNI_VERSION`). Characters that a user agent cannot
+    /// carry become `-`: nothing depends on it, so it is no reason to refuse service.
     #[must_use]
     pub fn version(mut self, version: impl Into<String>) -> Self {
+        let usable =
+            |c: char| if c.is_ascii_alphanumeric() || ".-+_".contains(c) { c } else { '-' };
+        let version: String = version.into().chars().take(VERSION_LEN_MAX).map(usable).collect();
         self.config.version = non_empty(version);
         self
     }
@@ -342,9 +335,15 @@ mod tests {
     }
 
     #[test]
-    fn odd_versions_and_regions_are_refused() {
-        assert!(AwsConfig::builder().version("v1.23.1-dirty+2").build().is_ok());
-        assert!(AwsConfig::builder().version("1.0\r\nx: y").build().is_err());
+    fn an_odd_version_is_made_usable() {
+        let version = |text: &str| AwsConfig::builder().version(text).build().unwrap().version;
+        assert_eq!(version("v1.23.1-dirty+2").as_deref(), Some("v1.23.1-dirty+2"));
+        assert_eq!(version("1.0\r\nx: y").as_deref(), Some("1.0--x--y"));
+        assert_eq!(version(""), None);
+    }
+
+    #[test]
+    fn odd_regions_are_refused() {
         assert!(AwsConfig::builder().region("us-west-2").build().is_ok());
         assert!(AwsConfig::builder().region("evil.example/").build().is_err());
         assert!(AwsConfig::builder().http_timeout(Duration::ZERO).build().is_err());

@@ -40,11 +40,12 @@ struct Ec2 {
 
 fn converse(stream: TcpStream, log: &Mutex<Vec<String>>, answer: &Arc<Answer>) -> Option<()> {
     let mut reader = BufReader::new(stream);
-    let (mut length, mut line) = (0, String::new());
+    let (mut length, mut line, mut head) = (0, String::new(), String::new());
     while reader.read_line(&mut line).ok()? > 2 {
         if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
             length = value.trim().parse().ok()?;
         }
+        head.push_str(&line);
         line.clear();
     }
     let mut body = vec![0; length];
@@ -52,7 +53,7 @@ fn converse(stream: TcpStream, log: &Mutex<Vec<String>>, answer: &Arc<Answer>) -
     let body = String::from_utf8(body).ok()?;
     let n = {
         let mut log = log.lock().unwrap();
-        log.push(body.clone());
+        log.push(format!("{head}\r\n{body}"));
         log.len() - 1
     };
     let (status, text) = answer(n, &body)?;
@@ -126,6 +127,24 @@ async fn a_listing_is_read_to_its_last_page() {
     assert!(requests[0].contains(&format!("Filter.1.Value.1={}", cloud.instance)));
     assert!(!requests[0].contains("NextToken"));
     assert!(requests[1].contains("NextToken=a%2Bb%2Fc%3D"), "{}", requests[1]);
+}
+
+#[tokio::test]
+async fn requests_are_signed_for_the_region_and_name_the_version() {
+    let cloud = Cloud::start(&m5_large());
+    let ec2 = server(|_, _| Some((200, String::new())));
+    assign(&cloud, &ec2).await;
+    let request = ec2.requests.lock().unwrap()[0].clone();
+    let line = |name: &str| {
+        let found = request.lines().find(|l| l.to_ascii_lowercase().starts_with(name));
+        found.unwrap_or_else(|| panic!("no {name} in {request}")).to_owned()
+    };
+    let agent = format!("{}{}", line("user-agent:"), line("x-amz-user-agent:"));
+    assert!(agent.contains("amazon-vpc-cni-k8s/v9.9.9"), "{agent}");
+    let signature = line("authorization:");
+    assert!(signature.contains("Credential=AKID/"), "{signature}");
+    assert!(signature.contains("/us-west-2/ec2/aws4_request"), "{signature}");
+    assert!(request.contains("Action=AssignPrivateIpAddresses&Version=2016-11-15"), "{request}");
 }
 
 #[tokio::test]
