@@ -27,6 +27,9 @@ const RETRY_PAUSE: Duration = Duration::from_millis(250);
 /// Attempts after errors of which the plugin does not say that a later try may succeed.
 const HARD_ERRORS_MAX: u32 = 4;
 
+/// Digits of a sandbox's id in the name of its network namespace.
+const NETNS_ID_LEN: usize = 16;
+
 /// A pod that is to run.
 #[derive(Clone, Debug)]
 pub(crate) struct PodPlan {
@@ -50,8 +53,9 @@ pub(crate) struct Pod {
 /// What the workers report.
 #[derive(Debug)]
 pub(crate) enum Report {
-    /// A pod is up; the time is that of the attempt that succeeded.
-    Up { pod: Box<Pod>, took: Duration, failures: Vec<String> },
+    /// A pod is up, at last: the time is that of the attempt that succeeded, `failures` are those
+    /// before, `unremoved` tells which of their sandboxes could not be removed.
+    Up { pod: Box<Pod>, took: Duration, failures: Vec<String>, unremoved: Vec<String> },
     /// A pod will not come up.
     NotUp { reason: String },
     /// A pod is gone.
@@ -132,16 +136,22 @@ impl Kubelets<'_> {
 
     fn bring_up(&self, node: &Node, plan: PodPlan) -> Report {
         let deadline = Instant::now() + UP_DEADLINE;
-        let (mut ids, mut hard_errors, mut failures) = (Ids::new(plan.seed), 0, Vec::new());
+        let mut ids = Ids::new(plan.seed);
+        let uid = ids.uid();
+        let (mut hard_errors, mut failures, mut dead) = (0, Vec::new(), Vec::new());
         loop {
-            let reason = match self.attempt(node, &plan, &mut ids) {
-                Ok((pod, took)) => return Report::Up { pod: Box::new(pod), took, failures },
+            let reason = match self.attempt(node, &plan, &uid, &ids.container_id()) {
+                Ok((pod, took)) => {
+                    let unremoved = self.remove_dead(node, &dead);
+                    return Report::Up { pod: Box::new(pod), took, failures, unremoved };
+                }
                 Err(AttemptError::Home(reason)) => {
                     hard_errors = HARD_ERRORS_MAX;
                     reason
                 }
-                Err(AttemptError::Cni(error)) => {
+                Err(AttemptError::Cni(sandbox, error)) => {
                     hard_errors += u32::from(!error.is_temporary());
+                    dead.push(*sandbox);
                     error.to_string()
                 }
             };
@@ -165,16 +175,17 @@ impl Kubelets<'_> {
         &self,
         node: &Node,
         plan: &PodPlan,
-        ids: &mut Ids,
+        uid: &str,
+        container_id: &str,
     ) -> Result<(Pod, Duration), AttemptError> {
         let (namespace, name) = plan.name.split_once('/').unwrap_or(("default", &plan.name));
-        let (container_id, uid) = (ids.container_id(), ids.uid());
-        let home = node.pod_home(&format!("cni-{uid}")).map_err(AttemptError::Home)?;
+        let netns: String = container_id.chars().take(NETNS_ID_LEN).collect();
+        let home = node.pod_home(&format!("cni-{netns}")).map_err(AttemptError::Home)?;
         let sandbox = Sandbox {
-            container_id,
+            container_id: container_id.to_owned(),
             namespace: namespace.to_owned(),
             name: name.to_owned(),
-            uid,
+            uid: uid.to_owned(),
             netns: home.path(),
         };
         let started = Instant::now();
@@ -188,9 +199,21 @@ impl Kubelets<'_> {
             Err(error) => {
                 // Its outcome changes nothing here: the next attempt shows whether it helped.
                 let _ = self.plugin.del(&sandbox, None, |command| node.spawn(command));
-                Err(AttemptError::Cni(error))
+                Err(AttemptError::Cni(Box::new(sandbox), error))
             }
         }
+    }
+
+    /// Once a pod's sandbox works, the kubelet removes those that did not. If the daemon was away when
+    /// they failed, it learns only now that their addresses are free.
+    fn remove_dead(&self, node: &Node, dead: &[Sandbox]) -> Vec<String> {
+        let remove = |sandbox: &Sandbox| {
+            let removed = self.plugin.del_again(sandbox, |command| node.spawn(command));
+            let told =
+                |e| format!("DEL of a dead sandbox of {} on {}: {e}", sandbox.name, node.name);
+            removed.err().map(told)
+        };
+        dead.iter().filter_map(remove).collect()
     }
 
     /// As containerd does: one DEL when the sandbox stops, one when it is removed.
@@ -210,7 +233,7 @@ impl Kubelets<'_> {
 }
 
 enum AttemptError {
-    Cni(CniError),
+    Cni(Box<Sandbox>, CniError),
     Home(String),
 }
 

@@ -125,8 +125,9 @@ fn scale_up(
     let mut kill_at = setup.options.kill_ipamd_at;
     kubelets.scale_up(setup.pods(), REFRESH, |report| {
         match report {
-            Some(Report::Up { pod, took, failures }) => {
+            Some(Report::Up { pod, took, failures, unremoved }) => {
                 verdict.enter_retries(&failures);
+                verdict.failures.extend(unremoved);
                 *up.entry(pod.node).or_default() += 1;
                 add.push(took);
                 pods.push(*pod);
