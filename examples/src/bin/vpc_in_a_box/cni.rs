@@ -4,8 +4,15 @@ use std::{
     io::{self, Write as _},
     net::Ipv4Addr,
     process::{Child, Command, Output, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use thiserror::Error;
@@ -44,6 +51,9 @@ pub(crate) enum CniError {
     #[error("cannot start the plugin: {0}")]
     Start(#[source] io::Error),
 
+    #[error("plugin did not end within {seconds} s and was killed")]
+    Hung { seconds: u64 },
+
     #[error("plugin failed with code {code}: {msg}{details}")]
     Refused { code: u32, msg: String, details: String },
 
@@ -69,6 +79,8 @@ pub(crate) struct Plugin {
     pub(crate) cni_version: &'static str,
     pub(crate) log_file: String,
     pub(crate) mtu: u32,
+    /// It is killed if it takes longer.
+    pub(crate) deadline: Duration,
 }
 
 impl Plugin {
@@ -79,7 +91,7 @@ impl Plugin {
         spawn: impl FnOnce(Command) -> io::Result<Child>,
     ) -> Result<Added, CniError> {
         let command = self.command("ADD", sandbox, &sandbox.netns);
-        let output = exchange(command, &self.net_conf(None), spawn)?;
+        let output = exchange(command, &self.net_conf(None), self.deadline, spawn)?;
         read_result(&answer(output)?)
     }
 
@@ -91,7 +103,7 @@ impl Plugin {
         spawn: impl FnOnce(Command) -> io::Result<Child>,
     ) -> Result<(), CniError> {
         let command = self.command("DEL", sandbox, &sandbox.netns);
-        answer(exchange(command, &self.net_conf(result), spawn)?).map(drop)
+        answer(exchange(command, &self.net_conf(result), self.deadline, spawn)?).map(drop)
     }
 
     /// The second DEL, when containerd removes the sandbox: the namespace is gone, and so is what it
@@ -102,7 +114,7 @@ impl Plugin {
         spawn: impl FnOnce(Command) -> io::Result<Child>,
     ) -> Result<(), CniError> {
         let command = self.command("DEL", sandbox, "");
-        answer(exchange(command, &self.net_conf(None), spawn)?).map(drop)
+        answer(exchange(command, &self.net_conf(None), self.deadline, spawn)?).map(drop)
     }
 
     fn command(&self, verb: &str, sandbox: &Sandbox, netns: &str) -> Command {
@@ -150,6 +162,7 @@ impl Plugin {
 fn exchange(
     command: Command,
     stdin: &[u8],
+    deadline: Duration,
     spawn: impl FnOnce(Command) -> io::Result<Child>,
 ) -> Result<Output, CniError> {
     let mut child = spawn(command).map_err(CniError::Start)?;
@@ -157,7 +170,20 @@ fn exchange(
         // A plugin that ends without reading is judged by its exit status, not by the broken pipe.
         let _ = pipe.write_all(stdin);
     }
-    child.wait_with_output().map_err(CniError::Start)
+    let pid = child.id();
+    let (ended, end) = mpsc::channel();
+    let wait = move || ended.send(child.wait_with_output());
+    thread::Builder::new().spawn(wait).map_err(CniError::Start)?;
+    match end.recv_timeout(deadline) {
+        Ok(output) => output.map_err(CniError::Start),
+        Err(_) => {
+            // Nobody has waited for it yet, so the number is still its own.
+            if let Ok(pid) = i32::try_from(pid) {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+            Err(CniError::Hung { seconds: deadline.as_secs() })
+        }
+    }
 }
 
 #[derive(Deserialize)]

@@ -15,7 +15,8 @@ fn sandbox() -> Sandbox {
 }
 
 fn plugin(path: &str) -> Plugin {
-    Plugin { path: path.into(), cni_version: "0.4.0", log_file: String::new(), mtu: 9001 }
+    let deadline = Duration::from_secs(60);
+    Plugin { path: path.into(), cni_version: "0.4.0", log_file: String::new(), mtu: 9001, deadline }
 }
 
 /// Runs a shell script in the plugin's place.
@@ -84,5 +85,23 @@ fn an_answer_without_address_is_an_error() {
     for answer in ["echo '{}'", "echo nonsense", r#"echo '{"ips":[{"address":"10.0.0.0/24"}]}'"#] {
         let error = plugin("x").add(&sandbox(), script(answer)).unwrap_err();
         assert!(matches!(error, CniError::NoResult { .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_plugin_that_hangs_is_killed() {
+    let mut pid = 0;
+    let plugin = Plugin { deadline: Duration::from_millis(50), ..plugin("x") };
+    let error = plugin
+        .add(&sandbox(), |command| {
+            let child = script("exec sleep 600")(command)?;
+            pid = i32::try_from(child.id()).unwrap();
+            Ok(child)
+        })
+        .unwrap_err();
+    assert!(matches!(error, CniError::Hung { .. }), "{error}");
+    // Once it has been waited for, nobody has its number.
+    while kill(Pid::from_raw(pid), None).is_ok() {
+        thread::sleep(Duration::from_millis(1));
     }
 }

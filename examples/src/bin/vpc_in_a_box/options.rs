@@ -77,7 +77,7 @@ pub(crate) struct Options {
     pub(crate) link_delay_ms: u64,
 
     /// CNI specification version that the runtime speaks.
-    #[arg(long, value_enum, default_value_t = CniVersion::V1_0_0)]
+    #[arg(long, value_name = "V", value_enum, default_value_t = CniVersion::V1_0_0)]
     pub(crate) cni_version: CniVersion,
 
     /// Break the datapath before the probes, to see that the verdict notices.
@@ -100,9 +100,7 @@ impl Options {
 /// What ENIs hold for pods.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum Mode {
-    /// Secondary addresses.
     Secondary,
-    /// Delegated /28 prefixes.
     Prefix,
 }
 
@@ -127,10 +125,8 @@ impl fmt::Display for Mode {
 /// CNI specification versions that today's runtimes speak.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum CniVersion {
-    /// 0.4.0
     #[value(name = "0.4.0")]
     V0_4_0,
-    /// 1.0.0
     #[value(name = "1.0.0")]
     V1_0_0,
 }

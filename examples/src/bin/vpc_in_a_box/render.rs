@@ -72,10 +72,10 @@ impl Verdict {
 
     fn headline(&self) -> String {
         let scene = format!(
-            "{} x {}, {} pods, {}{}",
+            "{} x {}, {}, {}{}",
             self.nodes,
             self.instance_type,
-            self.pods,
+            plural(self.pods, "pod"),
             plural(self.enis, "ENI"),
             if self.prefixes > 0 {
                 format!(", {}", plural(self.prefixes, "prefix"))

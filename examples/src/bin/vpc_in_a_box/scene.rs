@@ -4,6 +4,7 @@ use std::{
     fs,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
+    time::Duration,
 };
 
 use anyhow::{Context as _, anyhow};
@@ -27,6 +28,8 @@ use crate::{
 /// The box's own files: logs and copies of the programs under test. On a tmpfs that dies with the
 /// sandbox.
 const RUN_DIR: &str = "/run/vpc-in-a-box";
+/// A runtime's patience with a plugin. The plugin's own, with the daemon, is 60 s.
+const PLUGIN_DEADLINE: Duration = Duration::from_secs(90);
 /// Where the plugin writes its log, in the node's mount namespace.
 const PLUGIN_LOG: &str = "/var/log/aws-routed-eni/plugin.log";
 
@@ -80,6 +83,7 @@ impl Scene {
             cni_version: setup.options.cni_version.as_str(),
             log_file: PLUGIN_LOG.to_owned(),
             mtu: ENI_MTU,
+            deadline: PLUGIN_DEADLINE,
         };
         Ok(Self { cloud, nodes, plugin, vpc_host, internet, _echo: echo })
     }
