@@ -90,7 +90,8 @@ where
             let channel = channel(stream).await.map_err(unreachable)?;
             let reply = rpc(CniBackendClient::new(channel)).await;
             reply.map(tonic::Response::into_inner).map_err(|status| match status.code() {
-                Code::DeadlineExceeded => late(),
+                // The second is what the daemon's side of this library says when time is up.
+                Code::DeadlineExceeded | Code::Cancelled => late(),
                 _ => refused(socket, &status),
             })
         })

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
+    os::unix::fs::MetadataExt,
     path::Path,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -22,7 +23,7 @@ pub struct Log {
 
 impl Log {
     /// Opens `path` for appending and makes its directory if need be. Empty means standard error; so does
-    /// `stdout`, which belongs to the result, and a file that cannot be opened.
+    /// standard output under any name, which belongs to the result, and a file that cannot be opened.
     pub fn open(path: &str, level: LogLevel) -> Self {
         if matches!(path, "" | "stderr" | "stdout") {
             return Self { level, file: None };
@@ -74,7 +75,19 @@ fn open(path: &Path) -> io::Result<File> {
     if let Some(dir) = path.parent() {
         fs::create_dir_all(dir)?;
     }
-    OpenOptions::new().append(true).create(true).open(path)
+    let file = OpenOptions::new().append(true).create(true).open(path)?;
+    // Under another name, such as /dev/stdout.
+    if is_stdout(&file) {
+        return Err(io::Error::other("it is standard output, which belongs to the result"));
+    }
+    Ok(file)
+}
+
+fn is_stdout(file: &File) -> bool {
+    match (file.metadata(), fs::metadata("/proc/self/fd/1")) {
+        (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
+        _ => false,
+    }
 }
 
 fn line(now: SystemTime, level: LogLevel, msg: &str, fields: &[(&str, &str)]) -> String {

@@ -149,6 +149,19 @@ fn the_log_is_lines_of_json_and_never_fatal() {
 }
 
 #[test]
+fn a_log_file_that_is_standard_output_does_not_spoil_the_result() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut conf = conf(dir.path());
+    for name in ["stdout", "/dev/stdout", "/proc/self/fd/1"] {
+        conf["pluginLogFile"] = json!(name);
+        let output = run(plugin("ADD"), conf.to_string().as_bytes());
+        assert_eq!(error(&output).0, 11, "{name}");
+        let output = run(plugin("DEL"), conf.to_string().as_bytes());
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{name}: {output:?}");
+    }
+}
+
+#[test]
 fn an_answer_that_cannot_be_written_is_a_failure() {
     let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let status = plugin("VERSION").stdin(Stdio::null()).stdout(full).status().unwrap();

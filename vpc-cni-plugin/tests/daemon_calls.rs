@@ -84,6 +84,8 @@ fn statuses_become_kinds() {
     assert!(failed.to_string().contains("disk full") && !failed.is_transient(), "{failed}");
     let late = kind(|| Status::deadline_exceeded("late"));
     assert!(matches!(late, BackendError::Deadline { .. }), "{late}");
+    let late = kind(|| Status::cancelled("Timeout expired"));
+    assert!(matches!(late, BackendError::Deadline { .. }), "{late}");
     let full = kind(|| Status::resource_exhausted("27 of 27 addresses in use"));
     assert!(matches!(full, BackendError::NoAddress { .. }) && full.is_transient(), "{full}");
     let early = kind(|| Status::unavailable("EC2 does not answer"));

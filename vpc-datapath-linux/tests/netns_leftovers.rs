@@ -3,11 +3,17 @@
 
 mod common;
 
-use std::{process::ExitCode, sync::Arc};
+use std::{
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use common::{
-    Node, eni_prefix, eventually, ip, netns, pod_spec, prefix, ready, snapshot, teardown, veths,
-    ways_to,
+    Node, eni_prefix, eni_spec, eventually, ip, netns, node_spec, pod_spec, prefix, ready,
+    snapshot, teardown, veths, ways_to,
 };
 use vpc_datapath_linux::{
     LinuxDatapath, cases, layout,
@@ -227,6 +233,35 @@ fn the_sweep_spares_a_pod_that_got_the_index_of_a_dead_link() {
     assert_eq!(node.socket.link_by_name(&living.host_if).unwrap().unwrap().group, 0);
 }
 
+fn pods_come_and_go_while_what_their_eni_owns_changes() {
+    let mut node = ready();
+    let daemon = LinuxDatapath::open().unwrap();
+    let done = AtomicBool::new(false);
+    let whole: &[&str] = &["10.0.1.48/28"];
+    let parts: &[&str] = &["10.0.1.50/32", "10.0.1.51/32"];
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let changes = [whole, parts, &[]].into_iter().cycle();
+            for sources in changes.take_while(|_| !done.load(Ordering::Relaxed)) {
+                daemon.set_up_eni(&eni_spec(1, sources)).unwrap();
+                daemon.set_up_node(&node_spec()).unwrap();
+            }
+        });
+        let mut lost = Vec::new();
+        for round in 0..60 {
+            let pod = netns();
+            node.datapath.set_up_pod(&pod_spec("cart", "10.0.1.50", &pod)).unwrap();
+            lost.extend((ways_to(&mut node, "10.0.1.50").len() != 2).then_some(round));
+            node.datapath.tear_down_pod(&teardown("cart", "10.0.1.50")).unwrap();
+            lost.extend((!ways_to(&mut node, "10.0.1.50").is_empty()).then_some(round));
+        }
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(lost, Vec::<i32>::new());
+    });
+    node.datapath.set_up_eni(&eni_spec(1, &[])).unwrap();
+    assert_eq!(node.routes_in(layout::POD_TABLE), []);
+}
+
 fn main() -> ExitCode {
     harness::main(&cases![
         whichever_step_fails_nothing_of_the_pod_remains,
@@ -236,6 +271,7 @@ fn main() -> ExitCode {
         pods_wired_by_older_code_are_taken_down_too,
         dead_links_are_swept_and_living_ones_kept,
         pods_come_and_go_in_parallel_without_a_trace,
+        pods_come_and_go_while_what_their_eni_owns_changes,
         a_failure_with_a_taken_index_leaves_the_link_that_has_it_alone,
         the_sweep_spares_a_pod_that_got_the_index_of_a_dead_link,
     ])
