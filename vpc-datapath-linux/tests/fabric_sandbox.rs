@@ -70,6 +70,7 @@ fn table() -> Vec<Case> {
         the_harness_kills_what_hangs,
         the_harness_filters_and_lists,
         the_harness_takes_its_cases_along_when_killed,
+        a_case_whose_harness_was_killed_at_once_does_not_run,
     ]
     .to_vec();
     table.push(ordinary.unsandboxed());
@@ -367,6 +368,16 @@ fn the_harness_takes_its_cases_along_when_killed() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(poll(|| processes("harness").is_empty()), "{:?}", processes("harness"));
+}
+
+fn a_case_whose_harness_was_killed_at_once_does_not_run() {
+    let output = myself("harness")
+        .env("VPC_CNI_TESTKIT_CASE", "role_passes")
+        .env("VPC_CNI_TESTKIT_HARNESS", "1")
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && stderr.contains("role_passes is gone"), "{stderr}");
 }
 
 fn the_harness_filters_and_lists() {

@@ -28,14 +28,17 @@ use std::{
     error::Error,
     fs::OpenOptions,
     io::{self, PipeReader, Read, Write},
-    process::{Child, Command, ExitCode, ExitStatus, Stdio},
+    process::{self, Child, Command, ExitCode, ExitStatus, Stdio},
     sync::mpsc,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use nix::sys::{prctl, signal::Signal};
+use nix::{
+    sys::{prctl, signal::Signal},
+    unistd::getppid,
+};
 
 use super::{
     probe::Unsupported,
@@ -47,6 +50,9 @@ pub const SKIP_LOG: &str = "VPC_CNI_SKIP_LOG";
 
 /// Tells a re-executed test program which case it is to run.
 const CASE: &str = "VPC_CNI_TESTKIT_CASE";
+
+/// Process id of the test program that started the case.
+const HARNESS: &str = "VPC_CNI_TESTKIT_HARNESS";
 
 /// Precedes the reason of a skip in a case's output.
 const SKIP_MARK: &str = "testkit-skip: ";
@@ -168,6 +174,13 @@ fn run_inside(cases: &[Case], name: &str) -> ExitCode {
         eprintln!("cannot ask for a parent-death signal: {e}");
         return ExitCode::FAILURE;
     }
+    // It may have been killed before that, and then nobody would bound the case. Further inside the
+    // sandbox, which looks after itself, the parent is another process.
+    let harness = env::var(HARNESS).ok().and_then(|pid| pid.parse().ok());
+    if !sandbox::is_under_way() && harness != Some(getppid().as_raw()) {
+        eprintln!("the test program that started case {name} is gone");
+        return ExitCode::FAILURE;
+    }
     let outcome = match cases.iter().find(|case| case.name == name) {
         None => Outcome::Fail(format!("there is no case {name}")),
         Some(case) if !case.sandboxed => (case.run)(),
@@ -193,7 +206,7 @@ fn run_inside(cases: &[Case], name: &str) -> ExitCode {
 /// The test program itself: starts one case, bounds it, and judges its status.
 fn run_case(case: Case, capture: bool) -> Result<(), Failed> {
     let mut command = Command::new(env::current_exe()?);
-    command.env(CASE, case.name).stdin(Stdio::null());
+    command.env(CASE, case.name).env(HARNESS, process::id().to_string()).stdin(Stdio::null());
     let (reader, writer) = io::pipe()?;
     command.stdout(writer.try_clone()?);
     if capture {

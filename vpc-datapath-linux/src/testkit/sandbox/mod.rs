@@ -62,15 +62,38 @@ impl Default for SandboxOptions {
 /// [`SandboxError::Unavailable`] if the machine does not offer namespaces. An error that comes up
 /// inside is returned there; the outer process then exits with the status that `main` makes of it.
 pub fn enter(options: &SandboxOptions) -> Result<(), SandboxError> {
-    let stage = env::var(STAGE).unwrap_or_default();
-    if stage == STAGE_PROGRAM && getpid().as_raw() == PROGRAM_PID && getppid().as_raw() == 1 {
-        return supervise::unblock().map_err(|e| SandboxError::step("unblock signals")(e.into()));
-    }
-    let status = match stage.strip_prefix(STAGE_INIT) {
-        Some(outer) if getpid().as_raw() == 1 => run_init(outer)?,
-        _ => run_outer(options)?,
+    let status = match stage() {
+        Stage::Program => {
+            return supervise::unblock()
+                .map_err(|e| SandboxError::step("unblock signals")(e.into()));
+        }
+        Stage::Init { outer } => run_init(&outer)?,
+        Stage::Outer => run_outer(options)?,
     };
     process::exit(status)
+}
+
+/// True for the init and the program of a sandbox.
+pub(super) fn is_under_way() -> bool {
+    !matches!(stage(), Stage::Outer)
+}
+
+/// Which of the three this process is.
+enum Stage {
+    Outer,
+    Init { outer: String },
+    Program,
+}
+
+fn stage() -> Stage {
+    let stage = env::var(STAGE).unwrap_or_default();
+    if stage == STAGE_PROGRAM && getpid().as_raw() == PROGRAM_PID && getppid().as_raw() == 1 {
+        return Stage::Program;
+    }
+    match stage.strip_prefix(STAGE_INIT) {
+        Some(outer) if getpid().as_raw() == 1 => Stage::Init { outer: outer.to_owned() },
+        _ => Stage::Outer,
+    }
 }
 
 fn run_outer(options: &SandboxOptions) -> Result<i32, SandboxError> {
