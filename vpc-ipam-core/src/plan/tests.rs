@@ -149,6 +149,50 @@ fn the_warm_prefix_target_guards_enis_even_under_address_targets() {
 }
 
 #[test]
+fn the_address_target_is_kept_in_whole_prefixes_when_an_eni_goes() {
+    // Six addresses are left without eni-1: enough for WARM_IP_TARGET 5, but not a whole prefix.
+    let config = config(Prefixes, warm_ips(5, 0));
+    let enis =
+        |spare| vec![eni(0, 1, 10, Prefixes), eni(1, 1, 0, Prefixes), eni(2, spare, 0, Prefixes)];
+    assert!(dispensable_eni(&plan(&view(enis(0)[..2].to_vec()), &config, NOW)).is_none());
+    assert!(dispensable_eni(&plan(&view(enis(1)), &config, NOW)).is_some());
+}
+
+fn dispensable_eni(plan: &Plan) -> Option<&EniId> {
+    plan.shrink.iter().find_map(|step| match step {
+        Shrink::Free { eni } => Some(eni),
+        Shrink::Release { .. } => None,
+    })
+}
+
+#[test]
+fn nothing_is_given_up_while_something_is_under_way_or_somebody_waits() {
+    let config = config(Secondary, warm_ips(2, 0));
+    let still = view(vec![eni(0, 9, 0, Secondary)]);
+    assert_eq!(plan(&still, &config, NOW).shrink.len(), 1);
+    let creating = View { creating: Some(AddressCount::Secondary(1)), ..still.clone() };
+    assert_eq!(plan(&creating, &config, NOW).shrink, []);
+    let waiting = View { waiting: 1, ..still.clone() };
+    assert_eq!(plan(&waiting, &config, NOW).shrink, []);
+    let deleting = View { deleting: true, ..still };
+    assert_eq!(plan(&deleting, &config, NOW).shrink, []);
+}
+
+#[test]
+fn a_new_eni_needs_an_address_even_if_it_is_to_hold_prefixes() {
+    let mut config = config(Prefixes, warm_ips(1, 0));
+    config.max_pods = 500;
+    let later = Time::from_millis(NOW.as_millis() + 500);
+    let mut view = view(vec![eni(0, 9, 144, Prefixes)]);
+    assert_eq!(asked(&plan(&view, &config, NOW)), [(None, 1)]);
+    view.holds.secondary = Some(later);
+    let held = plan(&view, &config, NOW);
+    assert_eq!((held.grow, held.revisit), (vec![], Some(later)));
+    view.enis.push(eni(1, 8, 128, Prefixes));
+    assert_eq!(asked(&plan(&view, &config, NOW)), [(Some("eni-1".to_owned()), 1)]);
+}
+
+#[test]
 fn without_ec2s_word_nothing_is_given_up() {
     let mut view = view(vec![eni(0, 9, 0, Secondary), eni(1, 9, 0, Secondary)]);
     view.confirmed = false;
