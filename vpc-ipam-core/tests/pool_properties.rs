@@ -39,6 +39,10 @@ enum Step {
     Foreign(u32),
     /// Somebody else takes an unused address or prefix.
     Steal(usize),
+    /// Somebody else detaches and deletes an ENI, pods or no pods.
+    Evict(usize),
+    /// Somebody tags an ENI as theirs, or takes the tag away again.
+    Disown(usize, bool),
     Crash,
     Retarget(WarmTargets),
 }
@@ -99,6 +103,8 @@ fn hostile() -> impl Strategy<Value = Step> {
         1 => (0..3usize).prop_map(Step::Reach),
         1 => (1..3u32).prop_map(Step::Foreign),
         1 => (0..20usize).prop_map(Step::Steal),
+        1 => (0..2usize).prop_map(Step::Evict),
+        1 => (0..2usize, any::<bool>()).prop_map(|(n, theirs)| Step::Disown(n, theirs)),
     ]
 }
 
@@ -148,6 +154,14 @@ fn take(sim: &mut Sim, step: &Step) -> Result<(), Violation> {
             steal(sim, *n);
             Ok(())
         }
+        Step::Evict(n) => {
+            evict(sim, *n);
+            Ok(())
+        }
+        Step::Disown(n, theirs) => {
+            disown(sim, *n, *theirs);
+            Ok(())
+        }
         Step::Crash => sim.crash(),
         Step::Retarget(targets) => {
             let mut config = sim.pool().config().clone();
@@ -191,6 +205,32 @@ fn steal(sim: &mut Sim, n: usize) {
     }
 }
 
+fn secondary_eni(sim: &Sim, n: usize) -> Option<vpc_ipam_core::testkit::ec2::Eni> {
+    let world = sim.world();
+    let enis = world.enis_of(sim.instance());
+    enis.into_iter().filter(|eni| !eni.is_primary()).nth(n).cloned()
+}
+
+fn evict(sim: &mut Sim, n: usize) {
+    let Some(eni) = secondary_eni(sim, n) else { return };
+    let owned = eni.owned();
+    let now = sim.now();
+    sim.world().evict_eni(&eni.id, now);
+    sim.note_taken(owned.iter().flat_map(|cidr| (0..cidr.size()).filter_map(|n| cidr.nth(n))));
+}
+
+fn disown(sim: &Sim, n: usize, theirs: bool) {
+    let Some(eni) = secondary_eni(sim, n) else { return };
+    let value = if theirs { "true" } else { "false" };
+    let now = sim.now();
+    let mut world = sim.world();
+    let request = vpc_ipam_core::testkit::ec2::CreateTags {
+        resources: vec![eni.id.to_string()],
+        tags: [("node.k8s.amazonaws.com/no_manage".to_owned(), value.to_owned())].into(),
+    };
+    world.create_tags(&request, now).unwrap();
+}
+
 fn run(config: &SimConfig, steps: &[Step]) -> Result<Sim, Violation> {
     let mut sim = Sim::new(config).map_err(|e| Violation(e.to_string()))?;
     for step in steps {
@@ -205,6 +245,7 @@ fn come_to_rest(sim: &mut Sim) -> Result<(), Violation> {
     sim.store().fail_saves(0, false);
     sim.datapath().fail_enis(0);
     sim.cloud().set_reach(Reach::All);
+    (0..3).for_each(|n| disown(sim, n, false));
     sim.quiesce(Duration::from_secs(7200))?;
     if sim.unanswered() > 0 {
         return Err(Violation(format!("{} requests were never answered", sim.unanswered())));

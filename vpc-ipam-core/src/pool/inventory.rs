@@ -62,7 +62,8 @@ impl Pool {
             });
             return;
         }
-        let primary = self.enis.values().any(|eni| cidr.contains(eni.primary_ip));
+        let mut present = self.enis.values().filter(|eni| !eni.missing);
+        let primary = present.any(|eni| cidr.contains(eni.primary_ip));
         if primary || self.is_held(&cidr) {
             return;
         }

@@ -194,6 +194,25 @@ fn an_eni_that_vanished_with_pods_stays_until_they_are_gone() {
 }
 
 #[test]
+fn the_primary_address_of_a_vanished_eni_can_come_back_as_an_address_for_pods() {
+    let mut bench = Bench::new(config(Secondary, warm_ips(0, 12)));
+    bench.pass_s(1);
+    for n in 0..10 {
+        bench.add(n);
+    }
+    let mut frozen = config(Secondary, warm_ips(0, 12));
+    frozen.provisioning = false;
+    bench.pool.handle(Event::Reconfigured(Box::new(frozen)), bench.now);
+    let (own, id) = (primary(&bench), bench.enis.keys().nth(1).unwrap().clone());
+    let gone = bench.enis.remove(&id).unwrap();
+    next_read(&mut bench);
+    assert_eq!(bench.pool.stats().orphaned, 1, "its pod keeps it in the pool");
+    bench.enis.get_mut(&own).unwrap().cidrs.push(crate::addr::Prefix::host(gone.primary_ip));
+    next_read(&mut bench);
+    assert_eq!(bench.add(20), gone.primary_ip);
+}
+
+#[test]
 fn a_view_older_than_the_pools_own_change_undoes_nothing() {
     let mut bench = bench();
     let id = primary(&bench);
