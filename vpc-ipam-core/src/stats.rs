@@ -22,6 +22,8 @@ pub struct Stats {
     pub orphaned: u64,
     /// Delegated prefixes.
     pub prefixes: u64,
+    /// Attached ENIs that take a place but are not for the pool to use.
+    pub unmanaged_enis: u64,
     /// ADDs that are waiting for an address.
     pub waiting: u64,
     /// Operations under way in the cloud.

@@ -151,6 +151,7 @@ impl Pool {
             ready: self.ready,
             degraded: self.degraded(),
             orphaned: self.leases.unplaced().count() as u64,
+            unmanaged_enis: self.foreign.len() as u64,
             ..Stats::default()
         };
         for eni in self.enis.values() {

@@ -100,11 +100,12 @@ impl Collector for Scrape {
 impl Scrape {
     fn pool(&self, page: &mut Page<'_>) -> fmt::Result {
         let (stats, config) = (&self.snapshot.stats, &self.snapshot.config);
-        let ip_max = u64::from(config.max_enis) * u64::from(config.addresses_per_eni());
+        let eni_max = u64::from(config.max_enis).saturating_sub(stats.unmanaged_enis);
+        let ip_max = eni_max * u64::from(config.addresses_per_eni());
         for (name, help, value) in [
             ("awscni_eni_allocated", "ENIs in the pool", stats.enis.len() as u64),
-            ("awscni_eni_max", "ENIs that the node may have", config.max_enis.into()),
-            ("awscni_ip_max", "Addresses that the node may have", ip_max),
+            ("awscni_eni_max", "ENIs that the pool may have", eni_max),
+            ("awscni_ip_max", "Addresses that the pool may have", ip_max),
             ("awscni_total_ip_addresses", "Addresses in the pool", stats.total),
             ("awscni_assigned_ip_addresses", "Addresses that pods have", stats.assigned),
             ("awscni_total_ipv4_prefixes", "Prefixes in the pool", stats.prefixes),

@@ -138,6 +138,17 @@ fn metrics_have_the_reference_s_names_types_and_no_suffixes() {
 }
 
 #[test]
+fn places_of_unmanaged_enis_are_not_counted_as_the_pool_s() {
+    let mut snapshot = snapshot();
+    snapshot.stats.unmanaged_enis = 1;
+    let (counts, cloud) = (BTreeMap::new(), CloudReport::default());
+    let page = metrics::render(metrics::Scrape { snapshot, counts, cloud }).unwrap();
+    for line in ["awscni_eni_max 1", "awscni_ip_max 48"] {
+        assert!(page.lines().any(|l| l == line), "{line}: {page}");
+    }
+}
+
+#[test]
 fn the_scene_is_what_it_says() {
     let checkpoint = pool().checkpoint();
     assert_eq!(checkpoint.leases.len(), 1);

@@ -62,6 +62,7 @@ fn enis_that_are_not_ours_are_left_alone_but_take_a_place() {
         bench.pass_s(300);
         assert_eq!(bench.shape(), (vec![9, 9], 18), "{kind:?}: two places are left of three");
         assert_eq!(bench.enis[&id].cidrs.len(), 2);
+        assert_eq!(bench.pool.stats().unmanaged_enis, 1);
     }
 }
 
