@@ -214,6 +214,18 @@ fn the_pool_is_sized_by_instance_and_settings() {
 }
 
 #[test]
+fn the_pool_rests_addresses_and_leaves_the_cloud_alone_as_the_settings_say() {
+    let limits = facts(true).limits;
+    let config = good(&[]).pool_config(&limits).unwrap();
+    assert_eq!((config.cooldown, config.provisioning), (Duration::from_secs(30), true));
+    let s = good(&[("IP_COOLDOWN_PERIOD", "7"), ("DISABLE_NETWORK_RESOURCE_PROVISIONING", "true")]);
+    let config = s.pool_config(&limits).unwrap();
+    assert_eq!((config.cooldown, config.provisioning), (Duration::from_secs(7), false));
+    // Nothing is known of the instance yet, so nothing may be changed.
+    assert!(!good(&[]).provisional_config().unwrap().provisioning);
+}
+
+#[test]
 fn prefixes_are_used_where_the_instance_has_them() {
     let s = good(&[("ENABLE_PREFIX_DELEGATION", "true"), ("WARM_PREFIX_TARGET", "1")]);
     let config = s.pool_config(&facts(true).limits).unwrap();

@@ -350,6 +350,28 @@ fn a_caller_s_deadline_counts_as_going_away() {
 }
 
 #[test]
+fn a_stop_refuses_those_who_wait_for_growth_instead_of_growing() {
+    run(async {
+        let scene = Scene::new();
+        let node = scene.start();
+        node.ready().await;
+        scene.cloud.set_reach(Reach::Metadata);
+        node.add("a").await.unwrap();
+        node.add("b").await.unwrap();
+        let mut client = CniBackendClient::new(node.channel().await);
+        let waiting = tokio::spawn(async move { client.add_network(add_request("c")).await });
+        until("a waiting ADD", || async {
+            let (_, _, metrics) = node.metrics().await;
+            metrics.contains("vpc_cni_waiting_adds 1").then_some(())
+        })
+        .await;
+        node.stop().await.unwrap();
+        let error = waiting.await.unwrap().unwrap_err();
+        assert!(error.message().contains("the node is draining"), "{error}");
+    });
+}
+
+#[test]
 fn a_stop_waits_for_what_is_being_written() {
     run(async {
         let scene = Scene::new();
