@@ -4,13 +4,14 @@ use std::{
     fs::File,
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
     thread,
 };
 
 use nix::{
+    fcntl::OFlag,
     sched::{CloneFlags, setns},
     sys::statfs::{FsType, fstatfs},
 };
@@ -77,7 +78,9 @@ impl NetnsFd {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, NetnsError> {
         let path = path.as_ref().to_owned();
         let open = |source| NetnsError::Open { path: path.clone(), source };
-        let file = File::open(&path).map_err(open)?;
+        // A named pipe would wait for a writer.
+        let flags = OFlag::O_NONBLOCK.bits();
+        let file = File::options().read(true).custom_flags(flags).open(&path).map_err(open)?;
         let fs = fstatfs(&file).map_err(|e| open(e.into()))?;
         if fs.filesystem_type() != NSFS_MAGIC {
             return Err(NetnsError::NotNamespace { path });
@@ -164,5 +167,14 @@ mod tests {
         assert!(matches!(NetnsFd::open("/dev/null"), Err(NetnsError::NotNamespace { .. })));
         let own = NetnsFd::current().unwrap();
         assert!(own.is_same(&NetnsFd::of_pid(std::process::id()).unwrap()));
+    }
+
+    #[test]
+    fn a_named_pipe_is_refused_and_not_waited_for() {
+        let path = std::env::temp_dir().join(format!("netns-pipe-{}", std::process::id()));
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let opened = NetnsFd::open(&path);
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(opened, Err(NetnsError::NotNamespace { .. })));
     }
 }
