@@ -255,6 +255,24 @@ fn an_eni_that_went_while_nobody_looked_does_not_swallow_its_old_addresses() {
     assert!(node.datapath.plan_eni(&eni_spec(2, &["10.0.2.80/28"])).unwrap().steps.is_empty());
 }
 
+fn addresses_that_lead_nowhere_for_nobody_are_freed() {
+    let mut node = node(&[1, 2]);
+    node.datapath.set_up_node(&node_spec()).unwrap();
+    let other = eni_spec(2, &["10.0.2.80/28"]);
+    node.datapath.set_up_eni(&other).unwrap();
+    let before = node.routes_in(layout::POD_TABLE);
+    let mut eni = eni_spec(1, &["10.0.1.64/28"]);
+    (eni.card, eni.table) = (1, route_table(1, 1));
+    node.datapath.set_up_eni(&eni).unwrap();
+    // Only its rule says which number it has.
+    let rules = node.socket.rules(true).unwrap();
+    let mark = rules.iter().find(|r| r.fwmark == Some((16, 0x7f))).unwrap();
+    node.socket.request(mark.delete()).unwrap();
+    node.datapath.tear_down_eni(&eni).unwrap();
+    node.datapath.set_up_node(&node_spec()).unwrap();
+    assert_eq!(node.routes_in(layout::POD_TABLE), before);
+}
+
 fn an_eni_that_is_merely_down_or_without_address_is_not_taken_for_gone() {
     let mut node = node(&[1]);
     node.datapath.set_up_node(&node_spec()).unwrap();
@@ -314,6 +332,7 @@ fn main() -> ExitCode {
         enis_of_other_cards_get_free_numbers_and_keep_them,
         an_eni_goes_without_a_trace_with_or_without_its_link,
         an_eni_that_went_while_nobody_looked_does_not_swallow_its_old_addresses,
+        addresses_that_lead_nowhere_for_nobody_are_freed,
         an_eni_that_is_merely_down_or_without_address_is_not_taken_for_gone,
         an_eni_in_the_place_of_another_takes_over_its_table,
         an_enis_table_survives_the_removal_of_foreign_addresses,

@@ -243,7 +243,15 @@ pub(super) fn departed_steps(observed: &Observed) -> Vec<Step> {
         let numbers: Vec<_> = rules.iter().filter_map(number_of).map(|(n, _)| n).collect();
         steps.extend(removal_steps(table, &numbers, rules, observed));
     }
+    let orphans = observed.routes.iter().filter(|r| is_orphan(r, &observed.rules));
+    steps.extend(orphans.cloned().map(Step::DeleteRoute));
     steps
+}
+
+/// True for a way to nowhere of a number that no ENI has.
+fn is_orphan(route: &Route, rules: &[Rule]) -> bool {
+    let is_taken = |n: u32| rules.iter().filter_map(number_of).any(|(taken, _)| taken == n);
+    (1..=ENI_NUMBER_MAX).any(|n| is_vacancy(route, n) && !is_taken(n))
 }
 
 fn is_departed(table: u32, observed: &Observed) -> bool {
