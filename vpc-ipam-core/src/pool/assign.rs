@@ -111,6 +111,7 @@ impl Pool {
             place: Some(place),
             phase: Phase::Adding { op, generation },
             told: false,
+            first_generation: generation,
         };
         self.leases.insert(key, lease);
     }
@@ -180,9 +181,9 @@ impl Pool {
         let Some(lease) = self.leases.get(key) else { return Release::Absent };
         match lease.phase {
             Phase::Releasing { op, .. } => return Release::Pending(op),
-            Phase::Adding { op, generation } => {
+            Phase::Adding { op, .. } => {
                 self.replies.push_back(Reply { op, result: Err(AssignError::Released) });
-                if !lease.told && self.journal.is_unwritten(generation) {
+                if !lease.told && self.journal.is_unwritten(lease.first_generation) {
                     // Nobody has heard of it, not even the state file.
                     self.end_lease(key, None);
                     return Release::Absent;

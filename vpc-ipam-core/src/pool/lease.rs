@@ -36,6 +36,8 @@ pub(super) struct Lease {
     pub(super) phase: Phase,
     /// A pod may be using the address, so it must rest afterwards.
     pub(super) told: bool,
+    /// The first write that contains it.
+    pub(super) first_generation: u64,
 }
 
 impl Lease {

@@ -141,6 +141,7 @@ impl Pool {
                 place: None,
                 phase: Phase::Held,
                 told: true,
+                first_generation: 0,
             };
             leases.insert(lease.key.clone(), entry);
         }

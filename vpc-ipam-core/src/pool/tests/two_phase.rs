@@ -189,3 +189,19 @@ fn an_answer_to_nothing_is_counted_and_ignored() {
     assert_eq!(after.unexpected_events, 6);
     assert_eq!(after.enis, before.enis);
 }
+
+#[test]
+fn a_del_of_a_lease_that_an_earlier_write_contains_is_not_answered_before_it_is_durable() {
+    let mut bench = bench();
+    bench.hold = is_persist;
+    bench.ask(1);
+    // The write with the lease is under way while it is released, taken up again, and released.
+    bench.pool.release(&key(1), bench.now).unwrap();
+    bench.ask(1);
+    let again = bench.pool.release(&key(1), bench.now).unwrap();
+    assert!(matches!(again, Release::Pending(_)), "a restart would find the lease: {again:?}");
+    bench.hold = |_| false;
+    bench.answer_held();
+    assert!(bench.pool.checkpoint().leases.is_empty());
+    assert_eq!(bench.pool.stats().assigned, 0);
+}
