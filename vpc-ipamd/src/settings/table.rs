@@ -127,7 +127,9 @@ pub const UNSUPPORTED: &[(&str, &[&str])] = &[
     ("ENABLE_POD_ENI", FALSE),
     ("ENABLE_SUBNET_DISCOVERY", FALSE),
     ("ENABLE_V6_EGRESS", FALSE),
+    ("MANAGE_UNTAGGED_ENI", TRUE),
     ("NETWORK_POLICY_ENFORCING_MODE", &["", "none"]),
 ];
 
 const FALSE: &[&str] = &["0", "f", "F", "FALSE", "false", "False"];
+const TRUE: &[&str] = &["1", "t", "T", "TRUE", "true", "True"];

@@ -174,6 +174,10 @@ fn what_this_version_does_not_do_is_not_ignored_in_silence() {
         parse(&[("ENABLE_POD_ENI", "true"), ("ENABLE_MULTI_NIC", "false")]).unwrap();
     assert_eq!(warnings.len(), 1);
     assert_eq!(warnings[0].name, "ENABLE_POD_ENI");
+    // On by default, so it is the other way round: ENIs that the operator wants left alone are used.
+    let (_, warnings) = parse(&[("MANAGE_UNTAGGED_ENI", "false")]).unwrap();
+    assert_eq!(warnings.iter().map(|w| w.name).collect::<Vec<_>>(), ["MANAGE_UNTAGGED_ENI"]);
+    good(&[("MANAGE_UNTAGGED_ENI", "true")]);
 }
 
 #[test]
