@@ -21,6 +21,9 @@ use crate::{
     restore::RECOVERED_NETWORK,
 };
 
+/// Hexadecimal digits at the end of a host veth's name, in every release of plugin and reference.
+const HASH_LEN: usize = 11;
+
 /// Housekeeping of pods that were wired by this plugin or the reference's: both name a pod's host link
 /// after it.
 #[derive(Debug)]
@@ -46,15 +49,13 @@ impl Housekeeping for LinuxHousekeeping {
             return Ok(BTreeSet::new());
         }
         let (links, routes) = links_and_routes()?;
-        let names: Vec<_> = links.iter().map(|link| link.name.clone()).collect();
-        let mut gone = without_link(&self.prefix, leases, &names);
-        gone.extend(without_route(leases, &pods(&self.prefix, &links, &routes)));
-        Ok(gone)
+        let names: Vec<_> = links.iter().map(|link| link.name.as_str()).collect();
+        Ok(without_pod(&self.prefix, leases, &names, &pods(&links, &routes)))
     }
 
     fn wired(&self) -> Result<Vec<WiredPod>, DatapathError> {
         let (links, routes) = links_and_routes()?;
-        Ok(pods(&self.prefix, &links, &routes))
+        Ok(pods(&links, &routes))
     }
 }
 
@@ -69,12 +70,13 @@ fn links_and_routes() -> Result<(Vec<Link>, Vec<Route>), DatapathError> {
 }
 
 /// One pod per address that is routed to a host veth, in whichever table: the classic layout knows one
-/// table of pods, the flat one two.
-fn pods(prefix: &VethPrefix, links: &[Link], routes: &[Route]) -> Vec<WiredPod> {
+/// table of pods, the flat one two. Any prefix counts: it may have been another one when the pod was
+/// wired.
+fn pods(links: &[Link], routes: &[Route]) -> Vec<WiredPod> {
     let veths: BTreeMap<u32, &str> = links
         .iter()
-        .filter(|l| l.kind.as_deref() == Some("veth") && prefix.is_host_name(&l.name))
-        .map(|l| (l.index, l.name.as_str()))
+        .filter(|link| link.kind.as_deref() == Some("veth") && is_host_name(&link.name))
+        .map(|link| (link.index, link.name.as_str()))
         .collect();
     let pods: BTreeMap<_, _> = routes
         .iter()
@@ -84,32 +86,35 @@ fn pods(prefix: &VethPrefix, links: &[Link], routes: &[Route]) -> Vec<WiredPod> 
     pods.into_iter().map(|(ip, host_if)| WiredPod { ip, host_if: host_if.to_owned() }).collect()
 }
 
-/// Recovered leases whose address is not routed to their link any more.
-fn without_route(leases: &[Lease], pods: &[WiredPod]) -> BTreeSet<SandboxKey> {
-    let is_wired = |lease: &Lease| {
-        pods.iter().any(|pod| pod.ip == lease.ip && pod.host_if == lease.key.container_id())
-    };
-    leases
-        .iter()
-        .filter(|lease| lease.key.network() == RECOVERED_NETWORK && !is_wired(lease))
-        .map(|lease| lease.key.clone())
-        .collect()
+/// True if the name ends as those of host veths do, whatever it begins with.
+fn is_host_name(name: &str) -> bool {
+    let hash = name.len().checked_sub(HASH_LEN).and_then(|start| name.get(start..));
+    name.len() > HASH_LEN && hash.is_some_and(|h| h.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
-/// Any prefix counts: it may have been another one when the pod was wired. Without the pod's name
-/// there is no link to look for.
-fn without_link(prefix: &VethPrefix, leases: &[Lease], links: &[String]) -> BTreeSet<SandboxKey> {
-    let has_link = |lease: &Lease| {
-        let name = prefix.host_name(&lease.pod, 0);
-        let hash = name.strip_prefix(prefix.as_str()).unwrap_or(&name);
-        links.iter().any(|link| link.ends_with(hash))
+/// Leases whose pod is certainly gone: its link is missing, or carries another pod's address and not
+/// this one. A link without any route proves nothing; something may have flushed the routes of a pod
+/// that lives. Without the pod's name there is no link to look for.
+fn without_pod(
+    prefix: &VethPrefix,
+    leases: &[Lease],
+    links: &[&str],
+    pods: &[WiredPod],
+) -> BTreeSet<SandboxKey> {
+    let is_gone = |lease: &&Lease| {
+        let hashed = prefix.host_name(&lease.pod, 0);
+        let end = if lease.key.network() == RECOVERED_NETWORK {
+            lease.key.container_id()
+        } else if lease.pod.namespace.is_empty() || lease.pod.name.is_empty() {
+            return false;
+        } else {
+            hashed.strip_prefix(prefix.as_str()).unwrap_or(&hashed)
+        };
+        let mut routed = pods.iter().filter(|pod| pod.host_if.ends_with(end)).peekable();
+        let is_missing = !links.iter().any(|link| link.ends_with(end));
+        is_missing || (routed.peek().is_some() && routed.all(|pod| pod.ip != lease.ip))
     };
-    leases
-        .iter()
-        .filter(|lease| !lease.pod.namespace.is_empty() && !lease.pod.name.is_empty())
-        .filter(|lease| !has_link(lease))
-        .map(|lease| lease.key.clone())
-        .collect()
+    leases.iter().filter(is_gone).map(|lease| lease.key.clone()).collect()
 }
 
 #[cfg(test)]
@@ -128,24 +133,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_recovered_lease_lives_as_long_as_its_route() {
-        let recovered = |link: &str, ip: &str| Lease {
-            key: SandboxKey::new(RECOVERED_NETWORK, link, "unknown").unwrap(),
-            ip: ip.parse().unwrap(),
-            pod: PodRef::default(),
-            ..lease("x", "", "")
-        };
-        let leases = [
-            recovered("eni1", "10.0.0.8"),
-            recovered("eni2", "10.0.0.9"),
-            lease("a", "shop", "cart"),
-        ];
-        let pods = [
-            WiredPod { ip: "10.0.0.8".parse().unwrap(), host_if: "eni1".to_owned() },
-            WiredPod { ip: "10.0.0.9".parse().unwrap(), host_if: "eni7".to_owned() },
-        ];
-        assert_eq!(without_route(&leases, &pods), BTreeSet::from([leases[1].key.clone()]));
+    fn pod(host_if: &str, ip: &str) -> WiredPod {
+        WiredPod { ip: ip.parse().unwrap(), host_if: host_if.to_owned() }
     }
 
     #[test]
@@ -154,9 +143,52 @@ mod tests {
         let leases =
             [lease("a", "shop", "cart-7d9f-abcde"), lease("b", "shop", "gone"), lease("c", "", "")];
         for link in ["eni4c7dcdf79c7", "vlan4c7dcdf79c7"] {
-            let links = ["lo".to_owned(), "eth0".to_owned(), link.to_owned()];
-            let gone = without_link(&prefix, &leases, &links);
+            let gone = without_pod(&prefix, &leases, &["lo", "eth0", link], &[]);
             assert_eq!(gone, BTreeSet::from([leases[1].key.clone()]), "{link}");
+        }
+    }
+
+    #[test]
+    fn a_stale_lease_does_not_hide_behind_its_namesake() {
+        let prefix = VethPrefix::new("eni").unwrap();
+        let old = lease("old", "shop", "cart-7d9f-abcde");
+        let new =
+            Lease { ip: "10.0.0.7".parse().unwrap(), ..lease("new", "shop", "cart-7d9f-abcde") };
+        let leases = [old.clone(), new];
+        let links = ["eni4c7dcdf79c7"];
+        let routed = [pod(links[0], "10.0.0.7")];
+        assert_eq!(without_pod(&prefix, &leases, &links, &routed), BTreeSet::from([old.key]));
+        // Both, should somebody have flushed the routes.
+        assert_eq!(without_pod(&prefix, &leases, &links, &[]), BTreeSet::new());
+    }
+
+    #[test]
+    fn a_recovered_lease_lives_as_long_as_its_link() {
+        let prefix = VethPrefix::new("eni").unwrap();
+        let recovered = |link: &str, ip: &str| Lease {
+            key: SandboxKey::new(RECOVERED_NETWORK, link, ip).unwrap(),
+            ip: ip.parse().unwrap(),
+            pod: PodRef::default(),
+            ..lease("x", "", "")
+        };
+        let (kept, moved, dead) = ("eni00000000001", "eni00000000002", "eni00000000003");
+        let leases = [
+            recovered(kept, "10.0.0.1"),
+            recovered(moved, "10.0.0.2"),
+            recovered(dead, "10.0.0.3"),
+        ];
+        let routed = [pod(kept, "10.0.0.1"), pod(moved, "10.0.0.9")];
+        let gone = without_pod(&prefix, &leases, &[kept, moved], &routed);
+        assert_eq!(gone, leases[1..].iter().map(|lease| lease.key.clone()).collect());
+    }
+
+    #[test]
+    fn pods_are_found_under_any_prefix_and_nothing_else_is_a_pod() {
+        for name in ["eni4c7dcdf79c7", "vlan4c7dcdf79c7", "x4c7dcdf79c7"] {
+            assert!(is_host_name(name), "{name}");
+        }
+        for name in ["", "lo", "docker0", "4c7dcdf79c7", "veth4c7dcdf79cg", "enié4c7dcdf79c"] {
+            assert!(!is_host_name(name), "{name}");
         }
     }
 }

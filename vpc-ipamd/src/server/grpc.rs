@@ -40,7 +40,8 @@ impl CniBackend for Grpc {
         self.counters.add(Counter::AddRequests, "");
         check_version(&request.client_version)?;
         if request.requires_multi_nic_attachment {
-            return Err(Status::failed_precondition(
+            // Not FailedPrecondition: plugins read that as a version that does not match, yet.
+            return Err(Status::unimplemented(
                 "the pod asks for one interface per network card, which this version does not do; \
                  remove its annotation k8s.amazonaws.com/nicConfig",
             ));

@@ -98,7 +98,7 @@ fn what_cannot_be_served_is_refused_before_an_address_is_taken() {
         let mut request = add_request("a");
         request.requires_multi_nic_attachment = true;
         let error = client.add_network(request).await.unwrap_err();
-        assert_eq!(error.code(), Code::FailedPrecondition);
+        assert_eq!(error.code(), Code::Unimplemented);
         assert_eq!(node.assigned().await, 0);
         // The reference's plugin carries no version.
         let mut request = add_request("a");
