@@ -17,6 +17,8 @@ pub const MTU_BYTES_MIN: u32 = 576;
 
 /// Characters of `vethPrefix`: with 11 digits of the hash they fill the kernel's 15.
 const VETH_PREFIX_LEN_MAX: usize = 4;
+/// Beginnings of the node's own interfaces; the daemon's rules for pods would match them.
+const VETH_PREFIXES_TAKEN: [&str; 3] = ["eth", "lo", "vlan"];
 
 /// Version of a configuration that does not say: it predates the key.
 const VERSION_ABSENT: &str = "0.1.0";
@@ -45,8 +47,11 @@ pub enum NetConfError {
          '_', '.' or '-'"
     )]
     Name(String),
-    /// `vethPrefix` is too long for the kernel's interface names.
-    #[error("vethPrefix {0:?} is invalid, expected at most 4 characters and none of '/', ':', ' '")]
+    /// `vethPrefix` is too long for the kernel's interface names, or would match the node's own.
+    #[error(
+        "vethPrefix {0:?} is invalid, expected at most 4 characters, none of '/', ':', ' ', and not \
+         eth, lo or vlan; the usual one is eni"
+    )]
     VethPrefix(String),
     /// `prevResult` is not a result of the configuration's version.
     #[error("prevResult cannot be decoded")]
@@ -227,7 +232,8 @@ fn version_of(config: &Value) -> Result<&str, NetConfError> {
 fn veth_prefix(configured: Option<String>) -> Result<String, NetConfError> {
     let prefix = non_empty(configured).unwrap_or_else(|| "eni".to_owned());
     let bad = |c: char| c == '/' || c == ':' || c == '\0' || c.is_whitespace();
-    if prefix.len() > VETH_PREFIX_LEN_MAX || prefix.contains(bad) {
+    let taken = VETH_PREFIXES_TAKEN.contains(&prefix.as_str());
+    if taken || prefix.len() > VETH_PREFIX_LEN_MAX || prefix.contains(bad) {
         return Err(NetConfError::VethPrefix(quoted(&prefix)));
     }
     Ok(prefix)
@@ -324,6 +330,7 @@ mod tests {
         assert_eq!(code(r#"{"cniVersion":"0.4.0"}"#), 7);
         assert_eq!(code(r#"{"cniVersion":"0.4.0","name":"-n"}"#), 7);
         assert_eq!(code(r#"{"cniVersion":"0.4.0","name":"n","vethPrefix":"veths"}"#), 7);
+        assert_eq!(code(r#"{"cniVersion":"0.4.0","name":"n","vethPrefix":"eth"}"#), 7);
         assert_eq!(code(r#"{"name":"n"}"#), 1);
         assert_eq!(code(r#"{"cniVersion":"0.2.0","name":"n"}"#), 1);
         assert_eq!(code(r#"{"cniVersion":"2.0.0","name":"n"}"#), 1);
