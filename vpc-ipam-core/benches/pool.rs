@@ -2,7 +2,7 @@
 //!
 //! The two sizes run in one process, so that their ratio means something on a noisy machine.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+#![allow(missing_docs, clippy::panic, clippy::unwrap_used)]
 
 use std::{collections::BTreeMap, hint::black_box, net::IpAddr, time::Duration};
 
@@ -19,7 +19,7 @@ use vpc_ipam_core::{
 /// ENIs and prefixes per ENI: 96 addresses, and a p3dn.24xlarge's 11,760.
 const SIZES: [(u32, u32); 2] = [(3, 2), (15, 49)];
 
-fn main_eni(device: u32, prefixes: u32) -> CloudEni {
+fn eni(device: u32, prefixes: u32) -> CloudEni {
     let block = |n: u32| {
         Prefix::new(IpAddr::from([10, device as u8, (n / 16) as u8, (n % 16 * 16) as u8]), 28)
     };
@@ -62,7 +62,7 @@ fn full_pool(enis: u32, prefixes: u32) -> (Pool, Vec<CloudEni>, Vec<SandboxKey>)
     config.provisioning = false;
     config.cooldown = Duration::ZERO;
     config.max_pods = 1_000_000;
-    let view: Vec<_> = (0..enis).map(|device| main_eni(device, prefixes)).collect();
+    let view: Vec<_> = (0..enis).map(|device| eni(device, prefixes)).collect();
     let mut pool = Pool::new(config, Time::ZERO);
     settle(&mut pool, &view, Time::ZERO);
     // All but one address are taken: the worst case for whoever searches.
