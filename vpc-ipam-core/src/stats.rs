@@ -20,6 +20,8 @@ pub struct Stats {
     pub cooling: u64,
     /// Leases whose ENI the cloud does not show: kept, not reused.
     pub orphaned: u64,
+    /// Addresses that the state file names without explaining who has them: kept out of use.
+    pub quarantined: u64,
     /// Delegated prefixes.
     pub prefixes: u64,
     /// Attached ENIs that take a place but are not for the pool to use.

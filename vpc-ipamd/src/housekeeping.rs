@@ -131,7 +131,9 @@ mod tests {
     use std::sync::Mutex;
 
     use tokio::sync::{mpsc, watch};
-    use vpc_ipam_core::{datapath::DatapathErrorKind, id::PodRef, pool::Assignment};
+    use vpc_ipam_core::{
+        checkpoint::Unknown, datapath::DatapathErrorKind, id::PodRef, pool::Assignment,
+    };
 
     use super::*;
     use crate::handle::{Identity, Request};
@@ -166,6 +168,7 @@ mod tests {
             allocated_ns,
             pod: PodRef { namespace: "shop".to_owned(), name: id.to_owned() },
             interfaces: 1,
+            unknown: Unknown::default(),
         }
     }
 

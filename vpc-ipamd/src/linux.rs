@@ -119,7 +119,7 @@ fn without_pod(
 
 #[cfg(test)]
 mod tests {
-    use vpc_ipam_core::id::PodRef;
+    use vpc_ipam_core::{checkpoint::Unknown, id::PodRef};
 
     use super::*;
 
@@ -130,6 +130,7 @@ mod tests {
             allocated_ns: 0,
             pod: PodRef { namespace: namespace.to_owned(), name: name.to_owned() },
             interfaces: 1,
+            unknown: Unknown::default(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use thiserror::Error;
 use vpc_ipam_core::{
-    checkpoint::{self, Checkpoint, Lease},
+    checkpoint::{self, Checkpoint, Lease, Unknown},
     config::PoolConfig,
     datapath::DatapathError,
     id::{PodRef, SandboxKey},
@@ -18,6 +18,9 @@ use crate::housekeeping::{Housekeeping, WiredPod};
 /// Network name of leases that no state file told of: their pods are wired to the node, so their
 /// addresses must not be given to others. The host link stands in for the unknown sandbox.
 pub const RECOVERED_NETWORK: &str = "_recovered-from-host";
+
+/// Entries of the state file that a start explains in the log; status pages count all of them.
+const LOGGED_MAX: usize = 20;
 
 /// Why the daemon must not start.
 #[derive(Debug, Error)]
@@ -73,7 +76,11 @@ pub(crate) fn restore(
         Some(Err(error)) => return Err(RestoreError::PodsUnknown(error)),
     };
     let recovered = recover(&mut checkpoint, wired);
-    tracing::info!(from_file, recovered, file = content.is_some(), "leases restored");
+    let kept = checkpoint.kept.len();
+    tracing::info!(from_file, recovered, kept, file = content.is_some(), "leases restored");
+    for entry in checkpoint.kept.iter().take(LOGGED_MAX) {
+        tracing::warn!("the state file's entry of {entry} is kept, and explains no lease");
+    }
     let message = corrupt.map(|(why, aside)| {
         format!(
             "the state file is corrupt ({why}); kept as {aside}; the addresses of the {recovered} pods \
@@ -95,14 +102,16 @@ pub(crate) fn restore(
 
 /// Adds a lease for every wired address that has none, and says how many.
 fn recover(checkpoint: &mut Checkpoint, wired: Vec<WiredPod>) -> usize {
-    let known: BTreeSet<_> = checkpoint.leases.iter().map(|lease| lease.ip).collect();
+    let leased = checkpoint.leases.iter().map(|lease| lease.ip);
+    let kept = checkpoint.kept.iter().flat_map(|entry| entry.addresses.iter().copied());
+    let known: BTreeSet<_> = leased.chain(kept).collect();
     let before = checkpoint.leases.len();
     let unknown = wired.into_iter().filter(|pod| !known.contains(&pod.ip));
     checkpoint.leases.extend(unknown.filter_map(|pod| {
         // A link always has a name; with the address it is a key of its own.
         let key = SandboxKey::new(RECOVERED_NETWORK, &pod.host_if, &pod.ip.to_string()).ok()?;
         let (ip, pod) = (pod.ip, PodRef::default());
-        Some(Lease { key, ip, allocated_ns: 0, pod, interfaces: 1 })
+        Some(Lease { key, ip, allocated_ns: 0, pod, interfaces: 1, unknown: Unknown::default() })
     }));
     checkpoint.leases.sort_by_key(|lease| lease.ip);
     checkpoint.leases.len() - before

@@ -6,6 +6,7 @@ use super::{
     waiting::{WAITING_MAX, Waiter},
 };
 use crate::{
+    checkpoint::Unknown,
     datapath::MAIN_TABLE,
     id::{OpId, PodRef, SandboxKey},
     slots::Past,
@@ -112,6 +113,8 @@ impl Pool {
             phase: Phase::Adding { op, generation },
             told: false,
             first_generation: generation,
+            unknown: Unknown::default(),
+            quarantined: false,
         };
         self.leases.insert(key, lease);
     }
@@ -173,12 +176,14 @@ impl Pool {
             key
         } else {
             match SandboxKey::new(MIGRATED_NETWORK, key.container_id(), MIGRATED_IF_NAME) {
-                Ok(old) => migrated = old,
-                Err(_) => return Release::Absent,
+                Ok(old) if self.leases.get(&old).is_some() => migrated = old,
+                _ => return self.release_claims(key),
             }
             &migrated
         };
-        let Some(lease) = self.leases.get(key) else { return Release::Absent };
+        let Some(lease) = self.leases.get(key).filter(|lease| !lease.quarantined) else {
+            return Release::Absent;
+        };
         match lease.phase {
             Phase::Releasing { op, .. } => return Release::Pending(op),
             Phase::Adding { op, .. } => {
@@ -186,13 +191,14 @@ impl Pool {
                 if !lease.told && self.journal.is_unwritten(lease.first_generation) {
                     // Nobody has heard of it, not even the state file.
                     self.end_lease(key, None);
-                    return Release::Absent;
+                    return self.release_claims(key);
                 }
             }
             Phase::Held => {}
         }
         let op = self.next_op();
         let generation = self.journal.note(key);
+        self.quarantine.release(key, generation);
         if let Some(lease) = self.leases.get_mut(key) {
             lease.phase = Phase::Releasing { op, generation };
         }

@@ -15,6 +15,7 @@ impl Pool {
             self.unexpected_events = self.unexpected_events.saturating_add(1);
             return;
         };
+        self.settle_claims(generation, error.is_none(), now);
         for key in keys {
             match self.leases.get(&key).map(|lease| lease.phase) {
                 Some(Phase::Adding { op, generation: g }) if g == generation => match &error {

@@ -59,6 +59,11 @@ impl Journal {
         self.generation
     }
 
+    /// Generation of the write that will contain what changes now.
+    pub(super) fn next_generation(&self) -> u64 {
+        self.generation
+    }
+
     /// True if a change of `generation` is in no write yet.
     pub(super) fn is_unwritten(&self, generation: u64) -> bool {
         generation == self.generation

@@ -38,6 +38,10 @@ pub(super) struct Lease {
     pub(super) told: bool,
     /// The first write that contains it.
     pub(super) first_generation: u64,
+    /// What else its entry in the state file says.
+    pub(super) unknown: checkpoint::Unknown,
+    /// Nobody's lease: it keeps an address out of use that the state file does not explain.
+    pub(super) quarantined: bool,
 }
 
 impl Lease {
@@ -100,19 +104,19 @@ impl Leases {
         self.by_ip.values().filter_map(|key| Some((key, self.by_key.get(key)?)))
     }
 
-    /// What the state file should say: leases that are being released are gone already.
-    pub(super) fn checkpoint(&self) -> checkpoint::Checkpoint {
-        let leases = self
-            .iter()
+    /// What the state file should say of leases: those that are being released are gone already.
+    pub(super) fn in_file(&self) -> Vec<checkpoint::Lease> {
+        self.iter()
             .filter(|(_, lease)| !matches!(lease.phase, Phase::Releasing { .. }))
+            .filter(|(_, lease)| !lease.quarantined)
             .map(|(key, lease)| checkpoint::Lease {
                 key: key.clone(),
                 ip: lease.ip,
                 allocated_ns: lease.allocated_ns,
                 pod: lease.pod.clone(),
                 interfaces: lease.interfaces,
+                unknown: lease.unknown.clone(),
             })
-            .collect();
-        checkpoint::Checkpoint { leases }
+            .collect()
     }
 }

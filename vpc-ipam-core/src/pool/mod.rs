@@ -9,6 +9,7 @@ mod host;
 mod inventory;
 mod journal;
 mod lease;
+mod quarantine;
 mod reconcile;
 mod report;
 mod waiting;
@@ -17,7 +18,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use thiserror::Error;
 
-pub use self::action::{Action, Assign, Assignment, Event, Release, Reply};
+pub use self::{
+    action::{Action, Assign, Assignment, Event, Release, Reply},
+    quarantine::QUARANTINE_NETWORK,
+};
 use self::{
     cooling::Cooling,
     growth::GrowthState,
@@ -25,6 +29,7 @@ use self::{
     inventory::Gone,
     journal::Journal,
     lease::{Lease, Leases, Phase, Place},
+    quarantine::Quarantine,
     reconcile::Describing,
     waiting::Waiting,
 };
@@ -110,6 +115,7 @@ pub struct Pool {
     gone_enis: BTreeMap<EniId, Gone>,
     gone_cidrs: BTreeMap<Prefix, Gone>,
     leases: Leases,
+    quarantine: Quarantine,
     waiting: Waiting,
     journal: Journal,
     /// Resting addresses, whether or not an ENI of the pool holds them now.
@@ -129,7 +135,8 @@ impl Pool {
     }
 
     /// A pool with the leases of `checkpoint`. They are kept, and never given to anyone else,
-    /// whether or not the cloud shows their ENI.
+    /// whether or not the cloud shows their ENI. The same is true of the addresses that entries
+    /// without a lease name: see [`QUARANTINE_NETWORK`].
     pub fn restore(config: PoolConfig, checkpoint: &Checkpoint, now: Time) -> Self {
         let mut leases = Leases::default();
         for lease in &checkpoint.leases {
@@ -142,8 +149,14 @@ impl Pool {
                 phase: Phase::Held,
                 told: true,
                 first_generation: 0,
+                unknown: lease.unknown.clone(),
+                quarantined: false,
             };
             leases.insert(lease.key.clone(), entry);
+        }
+        let quarantine = Quarantine::new(checkpoint);
+        for (key, lease) in quarantine.leases() {
+            leases.insert(key, lease);
         }
         let mut pool = Self {
             jitter: Jitter::new(config.seed),
@@ -160,6 +173,7 @@ impl Pool {
             gone_enis: BTreeMap::new(),
             gone_cidrs: BTreeMap::new(),
             leases,
+            quarantine,
             waiting: Waiting::default(),
             journal: Journal::new(),
             cooling: Cooling::default(),
@@ -254,9 +268,9 @@ impl Pool {
         earlier(at, self.growth.revisit)
     }
 
-    /// The leases as they are now.
+    /// What the state file should say now.
     pub fn checkpoint(&self) -> Checkpoint {
-        self.leases.checkpoint()
+        self.quarantine.checkpoint(self.leases.in_file())
     }
 
     /// Current settings.

@@ -152,6 +152,7 @@ impl Pool {
             degraded: self.degraded(),
             orphaned: self.leases.unplaced().count() as u64,
             unmanaged_enis: self.foreign.len() as u64,
+            quarantined: self.quarantine.addresses().len() as u64,
             ..Stats::default()
         };
         for eni in self.enis.values() {
@@ -240,6 +241,7 @@ impl Pool {
             );
         }
         reasons.extend(self.orphan_text());
+        reasons.extend(self.quarantine.text());
         for eni in self.enis.values() {
             if let Some(error) = &eni.host.error {
                 reasons.push(format!("{} is not set up on the host: {error}", eni.id));

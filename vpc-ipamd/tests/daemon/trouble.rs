@@ -11,7 +11,7 @@ use std::{
 use tonic::Code;
 use vpc_cni_plugin::rpc::cni_backend_client::CniBackendClient;
 use vpc_ipam_core::{
-    checkpoint::{self, Checkpoint, Lease},
+    checkpoint::{self, Checkpoint, Lease, Unknown},
     datapath::{
         Datapath, DatapathError, DatapathErrorKind, EniSpec, NodeSpec, PodSpec, PodTeardown,
         PodWiring,
@@ -31,8 +31,9 @@ fn state_file(id: &str, ip: &str) -> Vec<u8> {
         allocated_ns: 1_735_689_600_000_000_000,
         pod: PodRef { namespace: "shop".to_owned(), name: format!("pod-{id}") },
         interfaces: 1,
+        unknown: Unknown::default(),
     };
-    checkpoint::encode(&Checkpoint { leases: vec![lease] })
+    checkpoint::encode(&Checkpoint::new(vec![lease]))
 }
 
 #[test]
@@ -229,6 +230,32 @@ fn without_a_state_file_and_without_a_list_of_pods_the_daemon_gives_no_addresses
         let node = Scene::new().house(Arc::new(Wired(None))).start();
         let error = node.task.await.unwrap().unwrap_err();
         assert!(error.to_string().contains("interrupted"), "{error}");
+    });
+}
+
+#[test]
+fn what_the_state_file_does_not_explain_is_kept_reported_and_given_to_nobody() {
+    const ENTRIES: &str = r#"{"networkName":"aws-cni","containerID":"a","ifName":"eth0","ipv4":"10.0.0.5"},{"networkName":"aws-cni","containerID":"b","ifName":"eth0","ipv4":"10.0.0.5"},{"ipv4":"10.0.0.6"}"#;
+    run(async {
+        let file = format!(r#"{{"version":"vpc-cni-ipam/1","allocations":[{ENTRIES}],"by":"v9"}}"#);
+        let scene = Scene::with_store(MemoryStore::with_content(file.into_bytes()));
+        let node = scene.start();
+        node.ready().await;
+        let reasons = node.degraded().await;
+        assert!(reasons.iter().any(|r| r.contains("aws-cni/b/eth0 with 10.0.0.5")), "{reasons:?}");
+        for n in 0..4 {
+            let ip = ip(&node.add(&format!("new-{n}")).await.unwrap());
+            assert!(!["10.0.0.5", "10.0.0.6"].contains(&ip.as_str()), "{ip} was given away");
+        }
+        let content = String::from_utf8(scene.store.content().unwrap()).unwrap();
+        assert!(content.contains(ENTRIES) && content.contains(r#""by":"v9""#), "{content}");
+        // The plugin forgets an unknown sandbox by itself; both claims end, and so does the report.
+        for id in ["a", "b"] {
+            assert_eq!(node.del(id).await.unwrap_err().code(), Code::Unknown);
+        }
+        node.del("new-0").await.unwrap();
+        let content = String::from_utf8(scene.store.content().unwrap()).unwrap();
+        assert!(!content.contains("10.0.0.5") && content.contains("10.0.0.6"), "{content}");
     });
 }
 

@@ -1,6 +1,6 @@
 use super::bench::*;
 use crate::{
-    checkpoint::{self, Checkpoint, Lease},
+    checkpoint::{self, Checkpoint, Lease, Unknown},
     cloud::{AddressCount, Authority, CloudErrorKind},
     config::{
         AllocationMode::{Prefix, Secondary},
@@ -10,11 +10,18 @@ use crate::{
 };
 
 fn lease(n: u32, ip: &str) -> Lease {
-    Lease { key: key(n), ip: ip.parse().unwrap(), allocated_ns: 7, pod: pod(n), interfaces: 1 }
+    Lease {
+        key: key(n),
+        ip: ip.parse().unwrap(),
+        allocated_ns: 7,
+        pod: pod(n),
+        interfaces: 1,
+        unknown: Unknown::default(),
+    }
 }
 
 fn restored(leases: Vec<Lease>) -> Bench {
-    let checkpoint = Checkpoint { leases };
+    let checkpoint = Checkpoint::new(leases);
     Bench::with(Pool::restore(config(Secondary, warm_ips(2, 0)), &checkpoint, START))
 }
 
@@ -63,7 +70,7 @@ fn an_orphan_is_kept_counted_and_named_never_given_away_and_can_be_deleted() {
 
 #[test]
 fn an_orphan_inside_a_new_prefix_is_skipped_there() {
-    let checkpoint = Checkpoint { leases: vec![lease(1, "10.0.0.0"), lease(2, "10.0.0.2")] };
+    let checkpoint = Checkpoint::new(vec![lease(1, "10.0.0.0"), lease(2, "10.0.0.2")]);
     let pool = Pool::restore(config(Prefix, warm_ips(14, 0)), &checkpoint, START);
     let mut bench = Bench::with(pool);
     bench.pass_s(1);
@@ -148,4 +155,79 @@ fn ec2_confirms_at_once_what_metadata_showed() {
     bench.pass_s(1);
     assert!(bench.reply(op).is_ok());
     bench.pool.handle(Event::Timeout, bench.now);
+}
+
+/// A pool from a state file with these entries, given as owner and address.
+fn from_file(entries: &[(&str, &str)]) -> Bench {
+    let entries: Vec<String> = entries
+        .iter()
+        .map(|(owner, ip)| {
+            format!(r#"{{"networkName":"aws-cni","containerID":"{owner}","ifName":"eth0","ipv4":"{ip}"}}"#)
+        })
+        .collect();
+    let file = format!(r#"{{"version":"vpc-cni-ipam/1","allocations":[{}]}}"#, entries.join(","));
+    let checkpoint = checkpoint::decode(file.as_bytes()).unwrap();
+    let mut bench =
+        Bench::with(Pool::restore(config(Secondary, warm_ips(2, 0)), &checkpoint, START));
+    let id = bench.enis.keys().next().unwrap().clone();
+    bench.assign_in_cloud(&id, AddressCount::Secondary(3));
+    bench.pass_s(1);
+    bench
+}
+
+#[test]
+fn an_address_that_two_sandboxes_claim_is_free_once_both_have_gone() {
+    let mut bench = from_file(&[("sandbox-1", "10.0.0.0"), ("sandbox-2", "10.0.0.0")]);
+    let stats = bench.pool.stats();
+    assert_eq!((stats.quarantined, stats.assigned), (1, 1));
+    assert!(stats.degraded.iter().any(|d| d.contains("sandbox-2/eth0 with 10.0.0.0")), "{stats:?}");
+    assert_eq!(bench.add(3).to_string(), "10.0.0.16");
+    assert_eq!(bench.pool.release(&key(1), bench.now).unwrap(), Release::Absent);
+    bench.run();
+    assert_eq!(bench.pool.checkpoint().kept.len(), 1);
+    assert_eq!(bench.pool.stats().quarantined, 1, "the other may be using it");
+    // Its owner gets another one meanwhile, and its DEL ends both.
+    assert_eq!(bench.add(2).to_string(), "10.0.0.32");
+    bench.store_fails = true;
+    let Release::Pending(op) = bench.pool.release(&key(2), bench.now).unwrap() else { panic!() };
+    bench.run();
+    bench.reply(op).unwrap_err();
+    assert_eq!(bench.pool.checkpoint().kept.len(), 1, "not durable, so not done");
+    bench.store_fails = false;
+    assert_eq!(bench.del(2).to_string(), "10.0.0.32");
+    assert!(bench.pool.checkpoint().kept.is_empty());
+    let stats = bench.pool.stats();
+    assert_eq!((stats.quarantined, stats.cooling, stats.degraded), (0, 2, vec![]));
+}
+
+#[test]
+fn a_claim_ends_although_the_first_write_without_it_fails() {
+    let mut bench = from_file(&[("sandbox-1", "10.0.0.0"), ("sandbox-1", "10.0.0.16")]);
+    let owned = bench.pool.checkpoint().leases[0].ip;
+    assert_eq!(bench.del(1), owned);
+    assert_eq!(bench.pool.stats().quarantined, 0, "both were the sandbox's");
+
+    let mut bench = from_file(&[("sandbox-1", "10.0.0.0/32")]);
+    assert_eq!(bench.pool.checkpoint().kept.len(), 1);
+    bench.store_fails = true;
+    assert_eq!(bench.pool.release(&key(1), bench.now).unwrap(), Release::Absent);
+    bench.run();
+    bench.store_fails = false;
+    bench.pass_s(60);
+    assert!(bench.pool.checkpoint().kept.is_empty());
+    assert!(!bench.pool.stats().degraded.iter().any(|d| d.contains("state file")));
+}
+
+#[test]
+fn a_quarantined_address_is_never_given_to_a_pod_nor_back_to_the_cloud() {
+    let mut bench = from_file(&[("", "10.0.0.0")]);
+    let given: Vec<String> = (1..9).map(|n| bench.add(n).to_string()).collect();
+    assert!(!given.contains(&"10.0.0.0".to_owned()), "{given:?}");
+    for n in 1..9 {
+        bench.del(n);
+    }
+    bench.pass_s(900);
+    assert_eq!(bench.pool.checkpoint().kept.len(), 1);
+    let eni = bench.enis.values().next().unwrap();
+    assert!(eni.cidrs.iter().any(|cidr| cidr.contains("10.0.0.0".parse().unwrap())), "{eni:?}");
 }

@@ -154,7 +154,7 @@ fn an_add_during_the_release_of_its_own_lease_gets_the_same_address() {
 #[test]
 fn a_del_finds_a_lease_that_the_reference_took_over_from_the_runtime() {
     use crate::{
-        checkpoint::{Checkpoint, Lease},
+        checkpoint::{Checkpoint, Lease, Unknown},
         id::SandboxKey,
         pool::Pool,
     };
@@ -165,8 +165,9 @@ fn a_del_finds_a_lease_that_the_reference_took_over_from_the_runtime() {
         allocated_ns: 5,
         pod: pod(7),
         interfaces: 1,
+        unknown: Unknown::default(),
     };
-    let checkpoint = Checkpoint { leases: vec![lease] };
+    let checkpoint = Checkpoint::new(vec![lease]);
     let mut bench =
         Bench::with(Pool::restore(config(Secondary, warm_ips(0, 9)), &checkpoint, START));
     bench.run();
