@@ -71,6 +71,9 @@ pub struct PoolConfig {
     pub provisioning: bool,
     /// Seed of the jitter of retries.
     pub seed: u64,
+    /// Ask for the ENI view to be stored, for a start on which the cloud does not answer: see
+    /// [`hint`](crate::hint). Nothing is given back to EC2 before the view without it is stored.
+    pub remember: bool,
 }
 
 /// Why a configuration is refused.
@@ -122,6 +125,7 @@ impl PoolConfig {
             add_wait: ADD_WAIT_DEFAULT,
             provisioning: true,
             seed: 0,
+            remember: false,
         })
     }
 

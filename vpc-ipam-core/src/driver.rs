@@ -8,8 +8,9 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use crate::{
     checkpoint,
-    cloud::CloudBackend,
+    cloud::{CloudBackend, InstanceFacts},
     datapath::Datapath,
+    hint::{self, Hint},
     pool::{Action, Event, Pool},
     store::Store,
     time::Time,
@@ -43,6 +44,7 @@ pub struct Driver {
     cloud: Arc<dyn CloudBackend>,
     datapath: Arc<dyn Datapath>,
     store: Arc<dyn Store>,
+    facts: Option<InstanceFacts>,
 }
 
 impl fmt::Debug for Driver {
@@ -59,7 +61,12 @@ impl Driver {
         datapath: Arc<dyn Datapath>,
         store: Arc<dyn Store>,
     ) -> Self {
-        Self { pool, cloud, datapath, store }
+        Self { pool, cloud, datapath, store, facts: None }
+    }
+
+    /// Says who the node is, for the [hint](crate::hint) that is stored from now on.
+    pub fn identify(&mut self, facts: InstanceFacts) {
+        self.facts = Some(facts);
     }
 
     /// The pool, for reading.
@@ -109,6 +116,15 @@ impl Driver {
                 Job::Blocking(Box::new(move || Event::Persisted {
                     op,
                     result: store.save(&content),
+                }))
+            }
+            Action::Remember { op } => {
+                let hint = Hint { node: self.facts.clone(), enis: self.pool.remembered() };
+                let content = hint::encode(&hint);
+                let store = Arc::clone(&self.store);
+                Job::Blocking(Box::new(move || Event::Remembered {
+                    op,
+                    result: store.save_hint(&content),
                 }))
             }
             Action::SetUpEni { op, eni } => {

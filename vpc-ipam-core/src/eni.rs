@@ -36,6 +36,8 @@ pub(crate) struct Cidr {
     pub(crate) confirmed: bool,
     /// Since when instance metadata alone vouches for it; not given to pods before that has aged.
     pub(crate) hinted: Option<Time>,
+    /// An earlier life of the node vouched for it.
+    pub(crate) remembered: bool,
     /// The host knows that its packets leave by this ENI.
     pub(crate) ready: bool,
 }
@@ -144,6 +146,8 @@ pub(crate) struct Eni {
     /// Left the pool; the host or the cloud may still have them.
     pub(crate) leaving: BTreeSet<Prefix>,
     pub(crate) host: HostSide,
+    /// What is to be remembered of it has changed.
+    pub(crate) unsaved: bool,
     pub(crate) grow_backoff: Backoff,
     pub(crate) hold_until: Option<Time>,
     cidrs: BTreeMap<Prefix, Cidr>,
@@ -170,6 +174,7 @@ impl Eni {
             op: None,
             mutated: 0,
             leaving: BTreeSet::new(),
+            unsaved: true,
             host: HostSide {
                 stale: true,
                 running: None,
@@ -198,6 +203,24 @@ impl Eni {
         self.primary_ip = cloud.primary_ip;
         if self.spec() != before {
             self.host.stale = true;
+            self.unsaved = true;
+        }
+    }
+
+    /// The ENI as the cloud would describe it with these CIDRs.
+    pub(crate) fn cloud(&self, cidrs: Vec<Prefix>) -> CloudEni {
+        CloudEni {
+            id: self.id.clone(),
+            mac: self.mac,
+            device: self.device,
+            card: self.card,
+            kind: self.kind,
+            primary: self.primary,
+            subnet: self.subnet.clone(),
+            subnet_cidr: self.subnet_cidr,
+            primary_ip: self.primary_ip,
+            cidrs,
+            tags: BTreeMap::new(),
         }
     }
 
@@ -252,14 +275,17 @@ impl Eni {
 
     /// Adds an unused CIDR; the host must learn of it before pods can have it.
     pub(crate) fn insert(&mut self, prefix: Prefix, hinted: Option<Time>) {
-        let cidr = Cidr { slots: Slots::new(prefix), confirmed: true, hinted, ready: false };
+        let slots = Slots::new(prefix);
+        let cidr = Cidr { slots, confirmed: true, hinted, remembered: false, ready: false };
         self.enter(prefix, cidr);
         self.host.stale = true;
+        self.unsaved = true;
     }
 
     pub(crate) fn remove(&mut self, prefix: &Prefix) -> Option<Cidr> {
         let cidr = self.leave(prefix)?;
         self.host.stale = true;
+        self.unsaved = true;
         Some(cidr)
     }
 

@@ -106,6 +106,7 @@ pub mod config;
 pub mod datapath;
 pub mod driver;
 mod eni;
+pub mod hint;
 pub mod id;
 pub mod plan;
 pub mod pool;

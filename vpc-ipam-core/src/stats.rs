@@ -38,7 +38,7 @@ pub struct Stats {
     pub unexpected_events: u64,
     /// ADDs that ended without an address.
     pub no_address: u64,
-    /// True once the cloud has described the ENIs and they are set up.
+    /// True once the ENIs are known, from the cloud or from an earlier life, and set up.
     pub ready: bool,
     /// Why the pool is not as it should be, one plain sentence per reason.
     pub degraded: Vec<String>,

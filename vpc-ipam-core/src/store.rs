@@ -36,6 +36,24 @@ pub trait Store: Send + Sync {
     /// If the old content may still be what a restart finds.
     fn save(&self, content: &[u8]) -> Result<(), StoreError>;
 
+    /// The [hint](crate::hint) that was last saved; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// If there is something that cannot be read.
+    fn load_hint(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(None)
+    }
+
+    /// Replaces the [hint](crate::hint), atomically and durably. A store that keeps none says yes.
+    ///
+    /// # Errors
+    ///
+    /// If the old content may still be what a restart finds.
+    fn save_hint(&self, _content: &[u8]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Moves what is stored out of the way, keeping it, and says where.
     ///
     /// # Errors

@@ -111,12 +111,13 @@ fn hostile() -> impl Strategy<Value = Step> {
 fn config(prefixes: bool) -> impl Strategy<Value = SimConfig> {
     let types = select(vec!["t3.small", "t3.medium", "m5.large"]);
     let subnets = select(vec!["10.0.0.0/20", "10.0.0.0/25", "10.0.0.0/26", "10.0.0.0/27"]);
-    (types, subnets, targets(), any::<u64>(), 4..40u32).prop_map(
-        move |(type_name, subnet, targets, seed, max_pods)| {
+    (types, subnets, targets(), any::<u64>(), 4..40u32, any::<bool>()).prop_map(
+        move |(type_name, subnet, targets, seed, max_pods, remember)| {
             let mode = if prefixes { AllocationMode::Prefix } else { AllocationMode::Secondary };
             let mut config = SimConfig::with(type_name, mode, targets, seed).unwrap();
             config.subnet = subnet.parse().unwrap();
             config.pool.max_pods = max_pods;
+            config.pool.remember = remember;
             config
         },
     )
@@ -136,6 +137,7 @@ fn take(sim: &mut Sim, step: &Step) -> Result<(), Violation> {
         }
         Step::FailStore(times, keep) => {
             sim.store().fail_saves(*times, *keep);
+            sim.store().fail_hints(*times);
             Ok(())
         }
         Step::FailHost(times) => {

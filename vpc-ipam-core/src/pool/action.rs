@@ -48,6 +48,12 @@ pub enum Action {
         /// Operation.
         op: OpId,
     },
+    /// Store the [hint](crate::hint) as it is when this action is taken; answered by
+    /// [`Event::Remembered`]. Asked for only if the configuration says so.
+    Remember {
+        /// Operation.
+        op: OpId,
+    },
     /// Make the host's side of an ENI what the spec says; answered by [`Event::EniSetUp`].
     SetUpEni {
         /// Operation.
@@ -83,6 +89,7 @@ impl Action {
             | Self::DeleteEni { op, .. }
             | Self::Describe { op }
             | Self::Persist { op }
+            | Self::Remember { op }
             | Self::SetUpEni { op, .. }
             | Self::TearDownEni { op, .. }
             | Self::UnassignAddresses { op, .. } => *op,
@@ -147,6 +154,13 @@ pub enum Event {
     },
     /// Answer to [`Action::Persist`].
     Persisted {
+        /// Operation.
+        op: OpId,
+        /// Whether a restart would find it.
+        result: Result<(), StoreError>,
+    },
+    /// Answer to [`Action::Remember`].
+    Remembered {
         /// Operation.
         op: OpId,
         /// Whether a restart would find it.

@@ -169,6 +169,7 @@ impl Pool {
                     self.drop_cidr(&id, &cidr);
                 }
                 self.enis.remove(&id);
+                self.memory.changed();
                 self.take_down(spec, true, now);
             }
             Shrink::Release { eni: id, cidrs } => {

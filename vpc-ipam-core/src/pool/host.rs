@@ -53,6 +53,9 @@ impl Pool {
         for id in stale {
             self.set_up(&id);
         }
+        if !self.may_give_back() {
+            return;
+        }
         self.release_leaving();
         let departing: Vec<EniSpec> = self
             .departing
@@ -150,13 +153,16 @@ impl Pool {
     pub(super) fn host_timeout(&self) -> Option<Time> {
         let enis = self.enis.values().filter(|eni| eni.host.running.is_none() && !eni.missing);
         let set_up = enis.filter_map(|eni| eni.host.retry_at).min();
+        if !self.may_give_back() {
+            return set_up;
+        }
         earlier(set_up, self.departing.values().filter_map(|d| d.retry_at).min())
     }
 
-    /// The ENIs that the cloud described have been set up, or at least tried; one works.
+    /// The ENIs that the cloud described, or an earlier life remembered, have been set up, or at least tried; one works.
     pub(super) fn is_set_up(&self) -> bool {
         let tried = |eni: &crate::eni::Eni| eni.host.applied.is_some() || eni.host.error.is_some();
-        self.describing.described
+        (self.describing.described || self.memory.vouching)
             && self.enis.values().all(|eni| eni.missing || tried(eni))
             && self.enis.values().any(|eni| eni.host.applied.is_some())
     }

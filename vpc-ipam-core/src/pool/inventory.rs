@@ -34,7 +34,7 @@ impl Pool {
     pub(super) fn adopt(&mut self, cloud: &CloudEni, authority: Authority, now: Time) {
         if let Some(eni) = self.enis.get_mut(&cloud.id) {
             eni.refresh(cloud);
-            eni.missing = false;
+            eni.unsaved |= std::mem::take(&mut eni.missing);
         } else {
             let mut eni = Eni::new(cloud, self.config.mode, now);
             eni.mutated = self.sequence;
@@ -54,12 +54,15 @@ impl Pool {
             return;
         }
         if eni.cidrs().contains_key(&cidr) {
-            eni.edit(&cidr, |c| {
+            let changed = eni.edit(&cidr, |c| {
+                let before = (c.confirmed, c.hinted);
                 c.confirmed = true;
                 let vouched =
                     |since: &Time| authority == Authority::Ec2 || now.since(*since) >= HINT_AGE_MIN;
                 c.hinted = c.hinted.filter(|since| !vouched(since));
+                before != (c.confirmed, c.hinted)
             });
+            eni.unsaved |= changed == Some(true);
             return;
         }
         let mut present = self.enis.values().filter(|eni| !eni.missing);
@@ -137,6 +140,7 @@ impl Pool {
         let Some(eni) = self.enis.get_mut(id) else { return };
         if eni.cidrs().get(cidr).is_some_and(|c| c.slots.leased() > 0) {
             eni.edit(cidr, |c| c.confirmed = false);
+            eni.unsaved = true;
         } else {
             self.drop_cidr(id, cidr);
         }
@@ -146,6 +150,7 @@ impl Pool {
     pub(super) fn lose_eni(&mut self, id: &EniId) {
         let Some(eni) = self.enis.get_mut(id) else { return };
         eni.missing = true;
+        eni.unsaved = true;
         eni.leaving.clear();
         let cidrs: Vec<Prefix> = eni.cidrs().keys().copied().collect();
         for cidr in cidrs {
@@ -191,6 +196,7 @@ impl Pool {
             .get(id)
             .is_some_and(|eni| eni.missing && eni.cidrs().is_empty() && eni.host.running.is_none());
         if lost && let Some(eni) = self.enis.remove(id) {
+            self.memory.changed();
             self.take_down(eni.spec(), false, now);
         }
     }

@@ -9,6 +9,7 @@ mod host;
 mod inventory;
 mod journal;
 mod lease;
+mod memory;
 mod quarantine;
 mod reconcile;
 mod report;
@@ -29,6 +30,7 @@ use self::{
     inventory::Gone,
     journal::Journal,
     lease::{Lease, Leases, Phase, Place},
+    memory::Memory,
     quarantine::Quarantine,
     reconcile::Describing,
     waiting::Waiting,
@@ -116,6 +118,7 @@ pub struct Pool {
     gone_cidrs: BTreeMap<Prefix, Gone>,
     leases: Leases,
     quarantine: Quarantine,
+    memory: Memory,
     waiting: Waiting,
     journal: Journal,
     /// Resting addresses, whether or not an ENI of the pool holds them now.
@@ -174,6 +177,7 @@ impl Pool {
             gone_cidrs: BTreeMap::new(),
             leases,
             quarantine,
+            memory: Memory::new(),
             waiting: Waiting::default(),
             journal: Journal::new(),
             cooling: Cooling::default(),
@@ -236,6 +240,7 @@ impl Pool {
             Event::EniSetUp { op, result } => self.on_set_up(op, result, now),
             Event::EniTornDown { op, result } => self.on_torn_down(op, &result, now),
             Event::Persisted { op, result } => self.on_persisted(op, result, now),
+            Event::Remembered { op, result } => self.on_remembered(op, result, now),
             Event::Reconfigured(config) => self.reconfigure(*config),
             Event::Timeout => {}
         }
@@ -244,12 +249,18 @@ impl Pool {
 
     /// What to do next; drain after every call that takes `&mut self`.
     ///
-    /// For [`Action::Persist`], encode [`checkpoint`](Self::checkpoint) before any other call.
+    /// For [`Action::Persist`], encode [`checkpoint`](Self::checkpoint) before any other call; for
+    /// [`Action::Remember`], [`remembered`](Self::remembered).
     pub fn poll_action(&mut self, now: Time) -> Option<Action> {
         if self.journal.wants_write(now) {
             let op = self.next_op();
             self.journal.start(op);
             return Some(Action::Persist { op });
+        }
+        if self.config.remember && self.memory.wants_write(now) {
+            let op = self.next_op();
+            self.memory.start(op);
+            return Some(Action::Remember { op });
         }
         self.actions.pop_front()
     }
@@ -265,6 +276,7 @@ impl Pool {
         at = earlier(at, self.cooling_timeout());
         at = earlier(at, self.describing.timeout());
         at = earlier(at, self.host_timeout());
+        at = earlier(at, self.memory_timeout());
         earlier(at, self.growth.revisit)
     }
 
@@ -303,6 +315,7 @@ impl Pool {
         self.expire_waiting(now);
         self.schedule_describe(now);
         self.evaluate(now);
+        self.note_view();
         self.schedule_host(now);
         self.ready |= self.is_set_up();
     }

@@ -94,6 +94,7 @@ impl Pool {
                 let confirmed = view.authority == Authority::Ec2;
                 self.reconcile(view, sequence, now);
                 self.describing.described = true;
+                self.memory.vouching &= !confirmed;
                 self.describing.confirmed |= confirmed;
                 self.describing.hint_only = !confirmed;
                 self.describing.error = None;
@@ -101,6 +102,7 @@ impl Pool {
             }
             Err(error) => {
                 self.describing.error = Some(error.to_string());
+                self.rely_on_memory();
                 true
             }
         };

@@ -93,6 +93,11 @@ impl Pool {
     pub(super) fn shortage_text(&self, now: Time) -> String {
         if !self.describing.described {
             let why = self.describing.error.as_deref().unwrap_or("no answer yet");
+            if self.memory.vouching {
+                return format!(
+                    "no remembered address is free, and the cloud does not answer: {why}"
+                );
+            }
             return format!("the ENIs of this node are not known yet: {why}");
         }
         let mut parts = Vec::new();
@@ -231,7 +236,14 @@ impl Pool {
         let describing = &self.describing;
         if !describing.described {
             let why = describing.error.as_deref().unwrap_or("no answer yet");
-            reasons.push(format!("the ENIs of this node are not known yet: {why}"));
+            reasons.push(if self.memory.vouching {
+                format!(
+                    "the cloud does not answer, so the pool serves the addresses that it remembers, \
+                     asks for no others and gives nothing up: {why}"
+                )
+            } else {
+                format!("the ENIs of this node are not known yet: {why}")
+            });
         } else if let Some(error) = &describing.error {
             reasons.push(format!("the ENIs of this node could not be read again: {error}"));
         } else if describing.hint_only {
@@ -263,6 +275,11 @@ impl Pool {
         }
         if let Some(error) = self.journal.error() {
             reasons.push(format!("the state file cannot be written: {error}"));
+        }
+        if let Some(error) = self.memory.error() {
+            reasons.push(format!(
+                "the view of the ENIs cannot be stored, so nothing is given back to EC2: {error}"
+            ));
         }
         reasons
     }

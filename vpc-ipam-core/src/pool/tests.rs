@@ -4,6 +4,7 @@ mod bench;
 mod cooldown;
 mod growth;
 mod host;
+mod memory;
 mod reconcile;
 mod restore;
 mod shrink;

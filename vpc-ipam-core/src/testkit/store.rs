@@ -16,6 +16,8 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct State {
     content: Option<Vec<u8>>,
+    hint: Option<Vec<u8>>,
+    hint_failures: u32,
     aside: Vec<Vec<u8>>,
     saves: u64,
     failures: u32,
@@ -48,6 +50,16 @@ impl MemoryStore {
         lock(&self.state).content.clone()
     }
 
+    /// The hint that a restart would find.
+    pub fn hint(&self) -> Option<Vec<u8>> {
+        lock(&self.state).hint.clone()
+    }
+
+    /// Lets the next `times` saves of the hint fail.
+    pub fn fail_hints(&self, times: u32) {
+        lock(&self.state).hint_failures = times;
+    }
+
     /// What was set aside, oldest first.
     pub fn aside(&self) -> Vec<Vec<u8>> {
         lock(&self.state).aside.clone()
@@ -77,6 +89,20 @@ impl Store for MemoryStore {
         } else {
             Ok(())
         }
+    }
+
+    fn load_hint(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.hint())
+    }
+
+    fn save_hint(&self, content: &[u8]) -> Result<(), StoreError> {
+        let mut state = lock(&self.state);
+        if state.hint_failures > 0 {
+            state.hint_failures -= 1;
+            return Err(StoreError::new(PATH, "the failure that the test asked for"));
+        }
+        state.hint = Some(content.to_vec());
+        Ok(())
     }
 
     fn set_aside(&self) -> Result<String, StoreError> {

@@ -44,6 +44,8 @@ pub(super) struct Bench {
     pub(super) log: Vec<Action>,
     pub(super) replies: BTreeMap<OpId, Result<Assignment, AssignError>>,
     pub(super) store_fails: bool,
+    /// The ENI view that was stored last.
+    pub(super) remembered: Vec<CloudEni>,
     pub(super) cloud_fails: Option<CloudErrorKind>,
     pub(super) authority: Authority,
 }
@@ -65,6 +67,7 @@ impl Bench {
             log: Vec::new(),
             replies: BTreeMap::new(),
             store_fails: false,
+            remembered: Vec::new(),
             cloud_fails: None,
             authority: Authority::Ec2,
         };
@@ -197,6 +200,15 @@ impl Bench {
                 let error = || StoreError::new("/var/run/ipam.json", "no space left on device");
                 let result = if self.store_fails { Err(error()) } else { Ok(()) };
                 Event::Persisted { op, result }
+            }
+            Action::Remember { op } => {
+                let error =
+                    || StoreError::new("/var/run/ipam.json.enis", "no space left on device");
+                let result = if self.store_fails { Err(error()) } else { Ok(()) };
+                if result.is_ok() {
+                    self.remembered = self.pool.remembered();
+                }
+                Event::Remembered { op, result }
             }
             Action::SetUpEni { op, .. } => Event::EniSetUp { op, result: Ok(()) },
             Action::TearDownEni { op, .. } => Event::EniTornDown { op, result: Ok(()) },

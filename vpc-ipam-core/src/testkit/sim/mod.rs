@@ -36,6 +36,7 @@ use crate::{
     backoff::Jitter,
     checkpoint,
     driver::{Driver, Job},
+    hint,
     id::{InstanceId, OpId, SandboxKey},
     pool::{Action, Event, Pool},
     time::Time,
@@ -228,7 +229,11 @@ impl Sim {
             })?;
         let mut config = self.config.pool.clone();
         config.seed = config.seed.wrapping_add(self.restarts);
-        let pool = Pool::restore(config, &leases, self.now);
+        let mut pool = Pool::restore(config, &leases, self.now);
+        if let Some(content) = self.store.hint() {
+            let hint = hint::decode(&content).map_err(|e| Violation(e.to_string()))?;
+            pool.recall(&hint.enis, self.now);
+        }
         self.driver =
             Driver::new(pool, self.cloud.clone(), self.datapath.clone(), self.store.clone());
         // The cooldown is not stored.
