@@ -15,7 +15,11 @@ use vpc_cni_plugin::rpc::{
     config_server_backend_server::ConfigServerBackendServer,
 };
 use vpc_ipam_core::{
-    cloud::CloudBackend, config::ConfigError, datapath::Datapath, driver::Driver, store::Store,
+    cloud::{CloudBackend, InstanceFacts},
+    config::ConfigError,
+    datapath::Datapath,
+    driver::Driver,
+    store::Store,
 };
 
 use crate::{
@@ -25,7 +29,7 @@ use crate::{
     handle::{Handle, Identity, REQUESTS_MAX},
     housekeeping::{self, Housekeeping},
     node,
-    restore::{RestoreError, restore},
+    restore::{RestoreError, recall, restore},
     server::{
         grpc::Grpc,
         introspect,
@@ -151,7 +155,10 @@ impl Daemon {
     ) -> Result<(), DaemonError> {
         let clock = Clock::start();
         let config = self.settings.provisional_config()?;
-        let (pool, corrupt) = restore(&*self.store, self.house.as_deref(), config, clock.now())?;
+        let (mut pool, corrupt) =
+            restore(&*self.store, self.house.as_deref(), config, clock.now())?;
+        let hint = recall(&*self.store);
+        pool.recall(&hint.enis, clock.now());
         let (requests_in, requests) = mpsc::channel(REQUESTS_MAX);
         let (node_in, node_events) = mpsc::channel(NODE_EVENTS_MAX);
         let (identity_in, identity) =
@@ -187,7 +194,8 @@ impl Daemon {
         };
         // Dropped, and so stopped, with this future.
         let mut background = JoinSet::new();
-        self.start_background(&mut background, &grpc, node_in, clock);
+        let remembered = hint.node.map(Arc::new);
+        self.start_background(&mut background, &grpc, node_in, clock, remembered);
         let served = serve_grpc(socket, grpc, ready, stop);
         run_until(engine.run(), served, stop_in, shutdown).await
     }
@@ -198,6 +206,7 @@ impl Daemon {
         grpc: &Grpc,
         node_events: mpsc::Sender<node::NodeEvent>,
         clock: Clock,
+        remembered: Option<Arc<InstanceFacts>>,
     ) {
         if let Some(endpoint) = self.introspection {
             let router = introspect::router(grpc.handle.clone(), Arc::clone(&self.settings));
@@ -212,7 +221,13 @@ impl Daemon {
             let counters = Arc::clone(&grpc.counters);
             tasks.spawn(housekeeping::keep(house, grpc.handle.clone(), counters, clock));
         }
-        tasks.spawn(node::watch(self.cloud, self.datapath, self.settings, node_events));
+        let node = node::Node {
+            cloud: self.cloud,
+            datapath: self.datapath,
+            settings: self.settings,
+            remembered,
+        };
+        tasks.spawn(node.watch(node_events));
     }
 }
 

@@ -29,6 +29,9 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 /// An answer that takes longer is treated as none. Backends bound their own calls; this bounds
 /// the ones of embedders.
 const ANSWER_MAX: Duration = Duration::from_secs(120);
+/// The same for the first answer of a node that remembers who it was: pods need not wait longer. Metadata
+/// answers within milliseconds, EC2 within a second.
+const ANSWER_SOON: Duration = Duration::from_secs(5);
 
 /// Reason of a node whose instance is not known.
 pub(crate) const INSTANCE: &str = "instance";
@@ -40,80 +43,99 @@ pub(crate) const NODE_SET_UP: &str = "node_set_up";
 pub(crate) enum NodeEvent {
     /// A step failed and will be retried.
     Failed { reason: &'static str, message: String },
-    /// The kernel is set up for these facts.
-    SetUp(Arc<InstanceFacts>),
+    /// The kernel is set up for these facts, which the cloud says or, while it does not answer, an
+    /// earlier life of the node remembers.
+    SetUp { facts: Arc<InstanceFacts>, remembered: bool },
     /// A step that had failed works again, with nothing new.
     Works { reason: &'static str },
 }
 
-/// Runs for ever, until the engine is gone.
-pub(crate) async fn watch(
-    cloud: Arc<dyn CloudBackend>,
-    datapath: Arc<dyn Datapath>,
-    settings: Arc<Settings>,
-    events: mpsc::Sender<NodeEvent>,
-) {
-    let mut applied: Option<Arc<InstanceFacts>> = None;
-    let mut retry = RETRY_MIN;
-    loop {
-        let event = step(&cloud, &datapath, &settings, applied.as_ref()).await;
-        let pause = match &event {
-            NodeEvent::Failed { reason, .. } => {
-                if *reason == NODE_SET_UP {
-                    // Some of it may be done: whatever the facts are next, do it again.
-                    applied = None;
-                }
-                let pause = jittered(retry);
-                retry = RETRY_MAX.min(retry.saturating_mul(2));
-                pause
-            }
-            NodeEvent::SetUp(facts) => {
-                applied = Some(Arc::clone(facts));
-                retry = RETRY_MIN;
-                REFRESH
-            }
-            NodeEvent::Works { .. } => {
-                retry = RETRY_MIN;
-                REFRESH
-            }
-        };
-        if events.send(event).await.is_err() {
-            return;
-        }
-        sleep(pause).await;
-    }
+/// What the node task works with.
+pub(crate) struct Node {
+    pub cloud: Arc<dyn CloudBackend>,
+    pub datapath: Arc<dyn Datapath>,
+    pub settings: Arc<Settings>,
+    /// Who the node was before the daemon started, for as long as the cloud does not say.
+    pub remembered: Option<Arc<InstanceFacts>>,
 }
 
-async fn step(
-    cloud: &Arc<dyn CloudBackend>,
-    datapath: &Arc<dyn Datapath>,
-    settings: &Arc<Settings>,
-    applied: Option<&Arc<InstanceFacts>>,
-) -> NodeEvent {
-    let facts = match timeout(ANSWER_MAX, cloud.instance()).await {
-        Ok(Ok(facts)) => facts,
-        Ok(Err(e)) => {
-            return NodeEvent::Failed {
-                reason: INSTANCE,
-                message: format!("who is this node? {e}"),
+impl Node {
+    /// Runs for ever, until the engine is gone.
+    pub(crate) async fn watch(mut self, events: mpsc::Sender<NodeEvent>) {
+        let mut applied: Option<Arc<InstanceFacts>> = None;
+        let mut retry = RETRY_MIN;
+        loop {
+            let event = self.step(applied.as_ref()).await;
+            let from_memory = match &event {
+                NodeEvent::Failed { reason: INSTANCE, .. } if applied.is_none() => {
+                    self.remembered.clone()
+                }
+                _ => None,
             };
+            let pause = match &event {
+                NodeEvent::Failed { reason, .. } => {
+                    if *reason == NODE_SET_UP {
+                        // Some of it may be done: whatever the facts are next, do it again.
+                        applied = None;
+                    }
+                    let pause = jittered(retry);
+                    retry = RETRY_MAX.min(retry.saturating_mul(2));
+                    pause
+                }
+                NodeEvent::SetUp { facts, .. } => {
+                    applied = Some(Arc::clone(facts));
+                    self.remembered = None;
+                    retry = RETRY_MIN;
+                    REFRESH
+                }
+                NodeEvent::Works { .. } => {
+                    self.remembered = None;
+                    retry = RETRY_MIN;
+                    REFRESH
+                }
+            };
+            if events.send(event).await.is_err() {
+                return;
+            }
+            if let Some(facts) = from_memory {
+                let event = self.set_up(&facts, true).await;
+                if matches!(event, NodeEvent::SetUp { .. }) {
+                    applied = Some(facts);
+                }
+                if events.send(event).await.is_err() {
+                    return;
+                }
+            }
+            sleep(pause).await;
         }
-        Err(_) => {
-            let message = format!("who is this node? no answer within {} s", ANSWER_MAX.as_secs());
-            return NodeEvent::Failed { reason: INSTANCE, message };
-        }
-    };
-    if applied.is_some_and(|known| **known == facts) {
-        return NodeEvent::Works { reason: INSTANCE };
     }
-    let spec = settings.node_spec(&facts);
-    let datapath = Arc::clone(datapath);
-    let message = match spawn_blocking(move || datapath.set_up_node(&spec)).await {
-        Ok(Ok(())) => return NodeEvent::SetUp(Arc::new(facts)),
-        Ok(Err(e)) => format!("cannot set up the node's network: {e}"),
-        Err(e) => format!("cannot set up the node's network: the step died: {e}"),
-    };
-    NodeEvent::Failed { reason: NODE_SET_UP, message }
+
+    async fn step(&self, applied: Option<&Arc<InstanceFacts>>) -> NodeEvent {
+        let patience = match (applied, &self.remembered) {
+            (None, Some(_)) => ANSWER_SOON,
+            _ => ANSWER_MAX,
+        };
+        let message = match timeout(patience, self.cloud.instance()).await {
+            Ok(Ok(facts)) if applied.is_some_and(|known| **known == facts) => {
+                return NodeEvent::Works { reason: INSTANCE };
+            }
+            Ok(Ok(facts)) => return self.set_up(&Arc::new(facts), false).await,
+            Ok(Err(e)) => format!("who is this node? {e}"),
+            Err(_) => format!("who is this node? no answer within {} s", patience.as_secs()),
+        };
+        NodeEvent::Failed { reason: INSTANCE, message }
+    }
+
+    async fn set_up(&self, facts: &Arc<InstanceFacts>, remembered: bool) -> NodeEvent {
+        let spec = self.settings.node_spec(facts);
+        let datapath = Arc::clone(&self.datapath);
+        let message = match spawn_blocking(move || datapath.set_up_node(&spec)).await {
+            Ok(Ok(())) => return NodeEvent::SetUp { facts: Arc::clone(facts), remembered },
+            Ok(Err(e)) => format!("cannot set up the node's network: {e}"),
+            Err(e) => format!("cannot set up the node's network: the step died: {e}"),
+        };
+        NodeEvent::Failed { reason: NODE_SET_UP, message }
+    }
 }
 
 /// Between half of `pause` and all of it: nodes that start together must not retry together.
@@ -158,26 +180,30 @@ mod tests {
         let instance = world.lock().unwrap().instances()[0].id.clone();
         let model = Arc::new(ModelCloud::new(Arc::clone(&world), instance));
         let kernel = Arc::new(FakeDatapath::new());
-        let cloud: Arc<dyn CloudBackend> = Arc::<ModelCloud>::clone(&model);
-        let datapath: Arc<dyn Datapath> = Arc::<FakeDatapath>::clone(&kernel);
+        let node = Node {
+            cloud: Arc::<ModelCloud>::clone(&model),
+            datapath: Arc::<FakeDatapath>::clone(&kernel),
+            settings: settings(),
+            remembered: None,
+        };
         run(async {
-            let NodeEvent::SetUp(facts) = step(&cloud, &datapath, &settings(), None).await else {
+            let NodeEvent::SetUp { facts, remembered: false } = node.step(None).await else {
                 panic!("not set up");
             };
             let first = kernel.node().unwrap();
             assert_eq!(first.vpc_cidrs, ["10.0.0.0/16".parse().unwrap()]);
-            let again = step(&cloud, &datapath, &settings(), Some(&facts)).await;
+            let again = node.step(Some(&facts)).await;
             assert!(matches!(again, NodeEvent::Works { reason: INSTANCE }), "{again:?}");
 
             let vpc = facts.vpc.clone();
             let block = "10.1.0.0/16".parse().unwrap();
             world.lock().unwrap().add_vpc_cidr(&vpc, block).unwrap();
-            let changed = step(&cloud, &datapath, &settings(), Some(&facts)).await;
-            assert!(matches!(changed, NodeEvent::SetUp(_)), "{changed:?}");
+            let changed = node.step(Some(&facts)).await;
+            assert!(matches!(changed, NodeEvent::SetUp { .. }), "{changed:?}");
             assert!(kernel.node().unwrap().vpc_cidrs.contains(&block));
 
             model.set_reach(Reach::Nothing);
-            let failed = step(&cloud, &datapath, &settings(), Some(&facts)).await;
+            let failed = node.step(Some(&facts)).await;
             assert!(matches!(failed, NodeEvent::Failed { reason: INSTANCE, .. }), "{failed:?}");
         });
     }

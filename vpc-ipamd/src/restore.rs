@@ -7,6 +7,7 @@ use vpc_ipam_core::{
     checkpoint::{self, Checkpoint, Lease, Unknown},
     config::PoolConfig,
     datapath::DatapathError,
+    hint::{self, Hint},
     id::{PodRef, SandboxKey},
     pool::Pool,
     store::{Store, StoreError},
@@ -98,6 +99,29 @@ pub(crate) fn restore(
         None => {}
     }
     Ok((Pool::restore(config, &checkpoint, now), message))
+}
+
+/// What the node knew of itself before. It is no more than a hint, so whatever is wrong with it is
+/// no reason not to start: the next one replaces it.
+pub(crate) fn recall(store: &dyn Store) -> Hint {
+    let content = match store.load_hint() {
+        Ok(Some(content)) => content,
+        Ok(None) => return Hint::default(),
+        Err(error) => {
+            tracing::warn!(%error, "the node's memory of its ENIs cannot be read; going on without it");
+            return Hint::default();
+        }
+    };
+    match hint::decode(&content) {
+        Ok(hint) => {
+            tracing::info!(enis = hint.enis.len(), node = hint.node.is_some(), "ENIs remembered");
+            hint
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the node's memory of its ENIs is of no use; going on without it");
+            Hint::default()
+        }
+    }
 }
 
 /// Adds a lease for every wired address that has none, and says how many.

@@ -236,14 +236,14 @@ impl Pool {
         let describing = &self.describing;
         if !describing.described {
             let why = describing.error.as_deref().unwrap_or("no answer yet");
-            reasons.push(if self.memory.vouching {
-                format!(
-                    "the cloud does not answer, so the pool serves the addresses that it remembers, \
-                     asks for no others and gives nothing up: {why}"
-                )
-            } else {
-                format!("the ENIs of this node are not known yet: {why}")
-            });
+            reasons.push(format!("the ENIs of this node are not known yet: {why}"));
+            if self.memory.vouching {
+                reasons.push(
+                    "until the cloud answers, the pool serves the addresses that it remembers, asks for \
+                     no others and gives nothing up"
+                        .to_owned(),
+                );
+            }
         } else if let Some(error) = &describing.error {
             reasons.push(format!("the ENIs of this node could not be read again: {error}"));
         } else if describing.hint_only {

@@ -23,7 +23,7 @@ use vpc_ipam_core::{
     config::ConfigError,
     driver::{Driver, Job},
     id::SandboxKey,
-    pool::{Assign, Event, Release},
+    pool::{Action, Assign, Event, Release},
 };
 
 use self::{waiters::Waiters, work::Outcome};
@@ -78,7 +78,7 @@ pub(crate) struct Parts {
 pub(crate) struct Engine {
     parts: Parts,
     facts: Option<Arc<InstanceFacts>>,
-    /// Cloud jobs that wait until the node is set up: no ENI may be touched before.
+    /// Jobs that wait until the node is set up: no ENI may be touched before.
     held: Vec<(&'static str, Job)>,
     jobs: JoinSet<Event>,
     running: HashMap<Id, &'static str>,
@@ -178,8 +178,10 @@ impl Engine {
                 }
                 self.degrade(reason, message);
             }
-            NodeEvent::SetUp(facts) => {
-                self.recover(node::INSTANCE);
+            NodeEvent::SetUp { facts, remembered } => {
+                if !remembered {
+                    self.recover(node::INSTANCE);
+                }
                 self.recover(node::NODE_SET_UP);
                 self.identified(facts)?;
             }
@@ -189,7 +191,9 @@ impl Engine {
     }
 
     fn identified(&mut self, facts: Arc<InstanceFacts>) -> Result<(), EngineError> {
-        if self.facts.is_none() {
+        let known = self.facts.as_ref();
+        // What is remembered may be of another instance: a disk can be copied.
+        if known.is_none_or(|k| (&k.instance, &k.limits) != (&facts.instance, &facts.limits)) {
             let config = self.parts.settings.pool_config(&facts.limits)?;
             tracing::info!(
                 instance = %facts.instance,
@@ -206,12 +210,13 @@ impl Engine {
                     "ENABLE_PREFIX_DELEGATION: EC2 gives no prefixes to this instance type; using single addresses"
                 );
             }
-            self.node_init = Some(self.parts.clock.uptime());
+            self.node_init = self.node_init.or(Some(self.parts.clock.uptime()));
             self.handle(Event::Reconfigured(Box::new(config)));
         } else {
             tracing::info!(vpc_cidrs = ?facts.vpc_cidrs, "the VPC's blocks have changed");
         }
         self.facts = Some(Arc::clone(&facts));
+        self.parts.driver.identify((*facts).clone());
         self.parts.identity.send_replace(Identity::Known(facts));
         for (purpose, job) in std::mem::take(&mut self.held) {
             self.start(purpose, job);
@@ -253,9 +258,10 @@ impl Engine {
                 Some((action, job)) => {
                     tracing::debug!(?action, "next");
                     let purpose = work::purpose(&action);
-                    match (&job, &self.facts) {
-                        (Job::Cloud(_), None) => self.held.push((purpose, job)),
-                        _ => self.start(purpose, job),
+                    if self.facts.is_none() && !is_storage(&action) {
+                        self.held.push((purpose, job));
+                    } else {
+                        self.start(purpose, job);
                     }
                 }
                 None if said => {}
@@ -343,6 +349,10 @@ impl Engine {
             running,
         }
     }
+}
+
+fn is_storage(action: &Action) -> bool {
+    matches!(action, Action::Persist { .. } | Action::Remember { .. })
 }
 
 async fn stopped(stop: &mut watch::Receiver<bool>) {

@@ -12,7 +12,7 @@ pub(super) fn purpose(action: &Action) -> &'static str {
         | Action::TearDownEni { .. }
         | Action::UnassignAddresses { .. } => "decreaseDatastorePool",
         Action::Describe { .. } => "nodeIPPoolReconcile",
-        Action::Persist { .. } => "persist",
+        Action::Persist { .. } | Action::Remember { .. } => "persist",
         _ => "other",
     }
 }
@@ -51,6 +51,7 @@ impl Outcome {
                 ("tear_down_eni", "freeENIDeleteRulesFailed", text(result))
             }
             Event::Persisted { result, .. } => ("persist", "persistFailed", text(result)),
+            Event::Remembered { result, .. } => ("remember", "persistFailed", text(result)),
             _ => return None,
         };
         Some(Self { what, error_fn, error })

@@ -60,6 +60,7 @@ impl Settings {
     fn common(&self, config: &mut PoolConfig) {
         config.cooldown = self.cooldown;
         config.provisioning = self.provisioning;
+        config.remember = true;
         // Nodes that start together must not retry together.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         config.seed = u64::from(now.subsec_nanos()) ^ (u64::from(std::process::id()) << 32);

@@ -79,13 +79,35 @@ impl FileStore {
         Ok(())
     }
 
-    fn replace(&self, content: &[u8]) -> io::Result<()> {
+    /// `ipam.json.enis`: no name that the reference uses.
+    fn hint_path(&self) -> PathBuf {
+        self.dir.join(format!("{}.enis", self.name))
+    }
+
+    fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+        let fail = |what: &str, why: &dyn std::fmt::Display| {
+            StoreError::new(path.display().to_string(), format!("{what}: {why}"))
+        };
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(fail("cannot open", &e)),
+        };
+        let mut content = Vec::new();
+        file.take(SIZE_MAX + 1).read_to_end(&mut content).map_err(|e| fail("cannot read", &e))?;
+        if content.len() as u64 > SIZE_MAX {
+            return Err(fail("cannot read", &"larger than any state file; move it away"));
+        }
+        Ok(Some(content))
+    }
+
+    fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {
         // Mode 0600 by construction, and removed when dropped before `persist`.
         let mut file =
             tempfile::Builder::new().prefix(&self.temp_prefix()).tempfile_in(&self.dir)?;
         file.write_all(content)?;
         file.as_file().sync_all()?;
-        file.persist(&self.path).map_err(|e| e.error)?;
+        file.persist(path).map_err(|e| e.error)?;
         self.sync_dir()
     }
 
@@ -113,23 +135,21 @@ fn lock(path: &Path) -> Result<File, String> {
 
 impl Store for FileStore {
     fn load(&self) -> Result<Option<Vec<u8>>, StoreError> {
-        let file = match File::open(&self.path) {
-            Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(self.failed("cannot open", &e)),
-        };
-        let mut content = Vec::new();
-        file.take(SIZE_MAX + 1)
-            .read_to_end(&mut content)
-            .map_err(|e| self.failed("cannot read", &e))?;
-        if content.len() as u64 > SIZE_MAX {
-            return Err(self.failed("cannot read", &"larger than any state file; move it away"));
-        }
-        Ok(Some(content))
+        self.read(&self.path)
     }
 
     fn save(&self, content: &[u8]) -> Result<(), StoreError> {
-        self.replace(content).map_err(|e| self.failed("cannot write", &e))
+        self.replace(&self.path, content).map_err(|e| self.failed("cannot write", &e))
+    }
+
+    fn load_hint(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read(&self.hint_path())
+    }
+
+    fn save_hint(&self, content: &[u8]) -> Result<(), StoreError> {
+        let path = self.hint_path();
+        self.replace(&path, content)
+            .map_err(|e| StoreError::new(path.display().to_string(), format!("cannot write: {e}")))
     }
 
     fn set_aside(&self) -> Result<String, StoreError> {
@@ -226,6 +246,22 @@ mod tests {
         assert!(aside.contains("ipam.json.corrupt-"), "{aside}");
         assert_eq!(fs::read_to_string(aside).unwrap(), "torn");
         assert_eq!(store.load().unwrap(), None);
+    }
+
+    #[test]
+    fn the_hint_has_a_file_of_its_own_beside_the_state_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = FileStore::open(&dir.path().join("ipam.json")).unwrap();
+        assert_eq!(store.load_hint().unwrap(), None);
+        store.save(b"state").unwrap();
+        store.save_hint(b"hint").unwrap();
+        assert_eq!(store.load_hint().unwrap().unwrap(), b"hint");
+        assert_eq!(store.load().unwrap().unwrap(), b"state");
+        assert_eq!(names(dir.path()), ["ipam.json", "ipam.json.enis", "ipam.json.lock"]);
+        fs::remove_file(dir.path().join("ipam.json.enis")).unwrap();
+        fs::create_dir(dir.path().join("ipam.json.enis")).unwrap();
+        let error = store.save_hint(b"x").unwrap_err();
+        assert!(error.to_string().contains("ipam.json.enis"), "{error}");
     }
 
     #[test]

@@ -68,6 +68,50 @@ fn a_node_whose_cloud_is_away_starts_serves_what_it_can_and_says_what_is_missing
     });
 }
 
+#[test]
+fn a_node_whose_cloud_is_away_serves_from_what_it_remembers_and_says_so() {
+    run(async {
+        let scene = Scene::new();
+        let node = scene.start();
+        node.ready().await;
+        let first = ip(&node.add("a").await.unwrap());
+        node.stop().await.unwrap();
+        scene.cloud.set_reach(Reach::Nothing);
+        let calls = |scene: &Scene| scene.cloud.world().calls().values().sum::<u64>();
+        let before = calls(&scene);
+        let node = scene.start();
+        node.ready().await;
+        assert_eq!(ip(&node.add("a").await.unwrap()), first);
+        let second = ip(&node.add("b").await.unwrap());
+        assert_ne!(second, first);
+        let owned: Vec<_> = {
+            let world = scene.cloud.world();
+            world.enis_of(scene.cloud.instance_id()).into_iter().flat_map(|e| e.owned()).collect()
+        };
+        assert!(owned.iter().any(|cidr| cidr.contains(second.parse().unwrap())), "{second}");
+        assert_eq!(calls(&scene), before);
+        assert_eq!(node.get("/healthz").await.0, 200, "it serves");
+        let reasons = node.degraded().await;
+        assert!(
+            reasons.iter().any(|r| r.starts_with("instance: who is this node?")),
+            "{reasons:?}"
+        );
+        assert!(reasons.iter().any(|r| r.contains("serves the addresses that it remembers")));
+        scene.cloud.set_reach(Reach::All);
+        until("a node without reasons", || async {
+            node.degraded().await.is_empty().then_some(())
+        })
+        .await;
+        assert!(![&first, &second].contains(&&ip(&node.add("c").await.unwrap())));
+        node.stop().await.unwrap();
+        // A memory that is of no use is none.
+        scene.store.save_hint(b"{}").unwrap();
+        let node = scene.start();
+        node.ready().await;
+        assert_eq!(ip(&node.add("a").await.unwrap()), first);
+    });
+}
+
 /// A kernel that refuses the node's set-up until it is allowed.
 #[derive(Debug)]
 struct Refusing {
