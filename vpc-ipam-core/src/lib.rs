@@ -18,6 +18,9 @@
 //! - An address that was leased is never leased again, nor given back to the cloud, before its lease
 //!   has ended durably, whatever the cloud shows. An address that the cloud does not confirm is not
 //!   given to anyone.
+//! - An address that the [state file](checkpoint) names without explaining who has it is
+//!   [quarantined](pool::QUARANTINE_NETWORK) until the sandboxes in question have gone. Without a
+//!   cloud, the pool serves what it [recalls](pool::Pool::recall), and gives nothing up.
 //!
 //! [`Driver`](driver::Driver) turns actions into calls on the ports
 //! ([`CloudBackend`](cloud::CloudBackend), [`Datapath`](datapath::Datapath), [`Store`](store::Store))

@@ -115,6 +115,11 @@ impl Scrape {
                 "Addresses that pods have and no ENI is known to hold",
                 stats.orphaned,
             ),
+            (
+                "vpc_cni_quarantined_ip_addresses",
+                "Addresses that the state file does not explain",
+                stats.quarantined,
+            ),
             ("vpc_cni_waiting_adds", "ADDs that wait for an address", stats.waiting),
         ] {
             page.one(name, help, MetricType::Gauge, value)?;

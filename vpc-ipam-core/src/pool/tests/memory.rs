@@ -76,6 +76,18 @@ fn nothing_is_given_back_before_the_view_without_it_is_stored() {
 }
 
 #[test]
+fn a_view_that_is_being_stored_is_not_stored_yet() {
+    let mut bench = Bench::new(remembering(warm_ips(0, 4)));
+    bench.pass_s(100);
+    bench.hold = |a| matches!(a, Action::Remember { .. });
+    retarget(&mut bench, warm_ips(0, 2));
+    bench.pass_s(10);
+    assert_eq!((bench.held.len(), bench.count(gives_back)), (1, 0));
+    bench.answer_held();
+    assert_eq!(bench.count(gives_back), 1);
+}
+
+#[test]
 fn a_start_without_the_cloud_serves_what_is_remembered_and_says_so() {
     let mut bench = Bench::new(remembering(warm_ips(0, 3)));
     bench.pass_s(1);
