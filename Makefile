@@ -7,13 +7,17 @@ CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 ARGS ?=
 
-.PHONY: help demo test lint bench fuzz bins plugin figures clean
+.PHONY: help demo simulate test lint bench fuzz bins plugin figures clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
 
 demo: bins plugin ## Run the VPC in a box; options go in ARGS="--json --mode prefix".
 	@$(TARGET_DIR)/debug/vpc-in-a-box $(ARGS)
+
+simulate: ## Simulate a fleet; options go in ARGS="--nodes 1000 --hours 24 --workload daily".
+	@$(CARGO) build --quiet --locked --release -p vpc-examples --bin simulate
+	@$(TARGET_DIR)/release/simulate $(ARGS)
 
 test: bins plugin ## Build and run every test; ends with counts of passed, failed and skipped.
 	@scripts/test.sh

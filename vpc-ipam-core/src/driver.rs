@@ -93,7 +93,13 @@ impl Driver {
     /// The next job to run, `None` when there is nothing to start.
     pub fn next_job(&mut self, now: Time) -> Option<(Action, Job)> {
         let action = self.pool.poll_action(now)?;
-        let job = match action.clone() {
+        let job = self.job(action.clone());
+        Some((action, job))
+    }
+
+    /// What carries out `action`, which [`Pool::poll_action`] has just given.
+    pub fn job(&self, action: Action) -> Job {
+        match action {
             Action::AssignAddresses { op, eni, count } => self.cloud_job(move |c| async move {
                 Event::AddressesAssigned { op, result: c.assign_addresses(&eni, count).await }
             }),
@@ -141,8 +147,7 @@ impl Driver {
                     result: datapath.tear_down_eni(&eni),
                 }))
             }
-        };
-        Some((action, job))
+        }
     }
 
     fn cloud_job<F, Fut>(&self, call: F) -> Job

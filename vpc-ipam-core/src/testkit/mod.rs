@@ -1,4 +1,4 @@
-//! Stateful fakes of the ports, a model of EC2, a simulation of a node, and invariant checkers.
+//! Stateful fakes of the ports, a model of EC2, a simulation of a node, loads for it, and invariant checkers.
 //!
 //! Everything here is deterministic and has no clock: what happens next follows from the seed.
 
@@ -8,6 +8,7 @@ mod datapath;
 pub mod ec2;
 pub mod sim;
 mod store;
+pub mod workload;
 
 pub use self::{
     cloud::{ModelCloud, Reach},

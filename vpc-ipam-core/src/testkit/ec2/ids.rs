@@ -6,14 +6,14 @@ use crate::id::MacAddr;
 
 /// SplitMix64: tiny, seedable, and good enough to make ids that look like EC2's.
 #[derive(Clone, Debug)]
-pub(super) struct Random(u64);
+pub(in crate::testkit) struct Random(u64);
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(in crate::testkit) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    pub(super) fn next(&mut self) -> u64 {
+    pub(in crate::testkit) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -42,6 +42,7 @@ pub use eni::{Attachment, AttachmentStatus, ConnectionTracking, Eni, EniStatus, 
 pub use error::{Ec2Error, WorldError, code};
 pub use faults::Faults;
 pub use filter::Filter;
+pub(super) use ids::Random;
 pub use imds::{ImdsEni, ImdsView};
 pub use instance::Instance;
 pub use network::{SecurityGroup, Subnet, Vpc};

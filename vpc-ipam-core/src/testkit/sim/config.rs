@@ -7,10 +7,10 @@ use thiserror::Error;
 use crate::{
     addr::{Prefix, PrefixError},
     config::{AllocationMode, ConfigError, PoolConfig, WarmTargets},
-    driver::Job,
+    pool::Action,
     testkit::{
         check::Violation,
-        ec2::{Delays, World, WorldConfig, WorldError, instance_type},
+        ec2::{Allocation, Delays, World, WorldConfig, WorldError, instance_type},
     },
 };
 
@@ -56,12 +56,32 @@ impl Default for Latency {
 }
 
 impl Latency {
-    pub(super) fn of(&self, job: &Job) -> (Duration, Duration) {
-        match job {
-            Job::Blocking(_) => self.blocking,
-            Job::Cloud(_) => self.cloud,
+    pub(super) fn of(&self, action: &Action) -> (Duration, Duration) {
+        match action {
+            Action::Persist { .. } | Action::SetUpEni { .. } | Action::TearDownEni { .. } => {
+                self.blocking
+            }
+            _ => self.cloud,
         }
     }
+}
+
+/// How closely a simulation looks. All of it by default; a fleet over days does with none.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Detail {
+    /// Check every step; otherwise only when [`Sim::check`](super::Sim::check) is called.
+    pub checks: bool,
+    /// Keep all actions and refusals.
+    pub history: bool,
+    /// Write the state file. Without it a crash finds no leases.
+    pub state_file: bool,
+}
+
+impl Detail {
+    /// Everything.
+    pub const FULL: Self = Self { checks: true, history: true, state_file: true };
+    /// What costs no time.
+    pub const LIGHT: Self = Self { checks: false, history: false, state_file: false };
 }
 
 /// A node of one type in one subnet.
@@ -80,6 +100,10 @@ pub struct SimConfig {
     pub latency: Latency,
     /// How late instance metadata is.
     pub delays: Delays,
+    /// How EC2 picks addresses.
+    pub allocation: Allocation,
+    /// How closely to look.
+    pub detail: Detail,
 }
 
 impl SimConfig {
@@ -116,6 +140,8 @@ impl SimConfig {
             pool,
             latency: Latency::default(),
             delays: Delays { address_to_imds, ..Delays::NONE },
+            allocation: Allocation::default(),
+            detail: Detail::FULL,
         })
     }
 
@@ -124,6 +150,7 @@ impl SimConfig {
             .subnet(self.subnet)
             .instance(0, &self.instance_type)
             .delays(self.delays)
+            .allocation(self.allocation)
             .seed(self.seed)
             .build()
     }

@@ -15,17 +15,24 @@
 
 mod agenda;
 mod config;
+mod kubelet;
 mod pods;
+mod tally;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
 use self::agenda::{Agenda, Item};
-pub use self::config::{Latency, SimConfig, SimError};
+pub use self::{
+    config::{Detail, Latency, SimConfig, SimError},
+    kubelet::Kubelet,
+    pods::Answer,
+    tally::{CloudFailures, Level, Waits},
+};
 use super::{
     FakeDatapath, MemoryStore, ModelCloud,
     check::{self, Violation},
@@ -69,6 +76,8 @@ pub struct Sim {
     /// Addresses that somebody else took from the node, so that EC2 need not show them.
     taken: BTreeSet<IpAddr>,
     refused: Vec<(SandboxKey, String)>,
+    answers: VecDeque<Answer>,
+    failures: CloudFailures,
 }
 
 impl Sim {
@@ -107,6 +116,8 @@ impl Sim {
             released: BTreeMap::new(),
             taken: BTreeSet::new(),
             refused: Vec::new(),
+            answers: VecDeque::new(),
+            failures: CloudFailures::default(),
         };
         sim.drain()?;
         Ok(sim)
@@ -118,10 +129,25 @@ impl Sim {
     ///
     /// The first violation.
     pub fn run_for(&mut self, time: Duration) -> Result<(), Violation> {
-        let end = self.now + time;
+        self.run(self.now + time, false)
+    }
+
+    /// Lets time pass until a request is answered, at most until `end`.
+    ///
+    /// # Errors
+    ///
+    /// The first violation.
+    pub fn run_to_answer(&mut self, end: Time) -> Result<(), Violation> {
+        self.run(end, true)
+    }
+
+    fn run(&mut self, end: Time, to_answer: bool) -> Result<(), Violation> {
         for _ in 0..STEPS_MAX {
+            if to_answer && !self.answers.is_empty() {
+                return Ok(());
+            }
             let Some(at) = self.next_at().filter(|at| *at <= end) else {
-                self.set_now(end);
+                self.set_now(end.max(self.now));
                 return Ok(());
             };
             self.set_now(at);
@@ -165,10 +191,11 @@ impl Sim {
                 let event = run(job)?;
                 self.agenda.push(finish, Item::Deliver(event));
                 // The pool has not been told anything, not even the time.
-                return self.check();
+                return self.check_step();
             }
             Some(Item::Deliver(event)) => {
                 self.changes += u64::from(changes_cloud(&event));
+                self.failures.note(&event);
                 self.driver.handle(event, self.now);
             }
             None => self.driver.handle(Event::Timeout, self.now),
@@ -185,15 +212,36 @@ impl Sim {
     /// Starts jobs, delivers answers, checks everything.
     fn drain(&mut self) -> Result<(), Violation> {
         self.deliver_replies()?;
-        while let Some((action, job)) = self.driver.next_job(self.now) {
-            let latency = self.config.latency.of(&job);
-            let finish = self.now + latency.0 + self.random.up_to(latency.1 - latency.0);
-            // The effect may come early or late in the call.
-            let start = self.now + self.random.up_to(finish.since(self.now));
-            self.actions.push((self.now, action));
-            self.agenda.push(start, Item::Start { job, finish });
+        while let Some(action) = self.driver.pool_mut().poll_action(self.now) {
+            self.start(action);
         }
-        self.check()
+        self.check_step()
+    }
+
+    fn start(&mut self, action: Action) {
+        let detail = self.config.detail;
+        if detail.history {
+            self.actions.push((self.now, action.clone()));
+        }
+        let latency = self.config.latency.of(&action);
+        let finish = self.now + latency.0 + self.random.up_to(latency.1 - latency.0);
+        // The effect may come early or late in the call.
+        let start = self.now + self.random.up_to(finish.since(self.now));
+        match action {
+            // Half of all actions of a long run, and nothing would come of them.
+            Action::Persist { op } if !detail.state_file => {
+                let done = Event::Persisted { op, result: Ok(()) };
+                self.agenda.push(finish, Item::Deliver(done));
+            }
+            action => {
+                let job = self.driver.job(action);
+                self.agenda.push(start, Item::Start { job, finish });
+            }
+        }
+    }
+
+    fn check_step(&self) -> Result<(), Violation> {
+        if self.config.detail.checks { self.check() } else { Ok(()) }
     }
 
     /// All invariants.
@@ -241,6 +289,7 @@ impl Sim {
         self.drain()?;
         let unanswered = std::mem::take(&mut self.requests);
         for request in unanswered.into_values() {
+            self.answer(&request, false);
             self.request_release(&request.key)?;
         }
         Ok(())
@@ -292,6 +341,21 @@ impl Sim {
     /// The node.
     pub fn instance(&self) -> &InstanceId {
         &self.instance
+    }
+
+    /// How long calls take from now on.
+    pub fn set_latency(&mut self, latency: Latency) {
+        self.config.latency = latency;
+    }
+
+    /// Cloud calls that failed so far.
+    pub fn failures(&self) -> CloudFailures {
+        self.failures
+    }
+
+    /// What the pool holds.
+    pub fn level(&self) -> Level {
+        Level::of(&self.driver.pool().view())
     }
 
     /// All actions so far, with the time at which each was issued.

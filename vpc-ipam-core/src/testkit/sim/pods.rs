@@ -10,10 +10,26 @@ use crate::{
     time::Time,
 };
 
+/// Most answers kept for an embedder that does not fetch them: a few hours of a large node.
+const ANSWERS_MAX: usize = 1 << 14;
+
+/// How an ADD ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Answer {
+    /// The sandbox.
+    pub number: u32,
+    /// When it asked.
+    pub asked: Time,
+    /// True if it has an address now.
+    pub started: bool,
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Request {
     pub(super) key: SandboxKey,
-    adds: bool,
+    /// Number and time of an ADD.
+    adds: Option<(u32, Time)>,
     /// A pod has used an address under this key.
     used: bool,
 }
@@ -41,11 +57,17 @@ impl Sim {
                     return Err(Violation(format!("{key} had {known:?}, now {assignment:?}")));
                 }
                 self.running.insert(key, assignment.ip);
+                self.push_answer(Answer { number, asked: self.now, started: true });
             }
             Ok(Assign::Pending(op)) => {
-                self.requests.insert(op, Request { key, adds: true, used: false });
+                // A repeated request has waited since the first one.
+                let fresh = Request { key, adds: Some((number, self.now)), used: false };
+                self.requests.entry(op).or_insert(fresh);
             }
-            Err(error) => self.refused.push((key, error.to_string())),
+            Err(error) => {
+                self.refuse(key, &error);
+                self.push_answer(Answer { number, asked: self.now, started: false });
+            }
         }
         self.drain()
     }
@@ -71,7 +93,7 @@ impl Sim {
             }
             Ok(Release::Pending(op)) => {
                 self.requests
-                    .insert(op, Request { key: key.clone(), adds: false, used: ip.is_some() });
+                    .insert(op, Request { key: key.clone(), adds: None, used: ip.is_some() });
             }
             Err(error) => return Err(Violation(format!("a release was refused: {error}"))),
         }
@@ -103,13 +125,14 @@ impl Sim {
             let Some(request) = self.requests.remove(&reply.op) else {
                 return Err(Violation(format!("{} answers no request", reply.op)));
             };
-            match (request.adds, reply.result) {
-                (true, Ok(assignment)) => self.pod_started(&request.key, &assignment)?,
+            self.answer(&request, reply.result.is_ok());
+            match (request.adds.is_some(), reply.result) {
+                (true, Ok(assignment)) => self.pod_started(request.key, &assignment)?,
                 // The runtime deleted it itself.
                 (true, Err(AssignError::Released)) => {}
-                (true, Err(error)) => self.refused.push((request.key, error.to_string())),
+                (true, Err(error)) => self.refuse(request.key, &error),
                 (false, Ok(assignment)) => {
-                    if request.used {
+                    if request.used && self.config.detail.checks {
                         self.released.insert(assignment.ip, (self.now, request.key));
                     }
                 }
@@ -123,11 +146,43 @@ impl Sim {
         Ok(())
     }
 
-    fn pod_started(&mut self, key: &SandboxKey, got: &Assignment) -> Result<(), Violation> {
-        let ip = got.ip;
-        if got.key != *key {
+    /// Answers to ADDs since the last call, oldest first.
+    pub fn take_answers(&mut self) -> Vec<Answer> {
+        self.answers.drain(..).collect()
+    }
+
+    pub(super) fn answer(&mut self, request: &Request, started: bool) {
+        if let Some((number, asked)) = request.adds {
+            self.push_answer(Answer { number, asked, started });
+        }
+    }
+
+    fn push_answer(&mut self, answer: Answer) {
+        if self.answers.len() >= ANSWERS_MAX {
+            self.answers.pop_front();
+        }
+        self.answers.push_back(answer);
+    }
+
+    fn refuse(&mut self, key: SandboxKey, error: &AssignError) {
+        if self.config.detail.history {
+            self.refused.push((key, error.to_string()));
+        }
+    }
+
+    fn pod_started(&mut self, key: SandboxKey, got: &Assignment) -> Result<(), Violation> {
+        if got.key != key {
             return Err(Violation(format!("{key} got the answer of {}", got.key)));
         }
+        if self.config.detail.checks {
+            self.check_start(&key, got)?;
+        }
+        self.running.insert(key, got.ip);
+        Ok(())
+    }
+
+    fn check_start(&self, key: &SandboxKey, got: &Assignment) -> Result<(), Violation> {
+        let ip = got.ip;
         if let Some((other, _)) = self.running.iter().find(|(k, held)| **held == ip && *k != key) {
             return Err(Violation(format!("{ip} of {other} was given to {key} too")));
         }
@@ -146,7 +201,6 @@ impl Sim {
         if !self.taken.contains(&ip) && self.owner_of(ip) != got.eni {
             return Err(Violation(format!("{ip} was given out, but is not on {:?}", got.eni)));
         }
-        self.running.insert(key.clone(), ip);
         Ok(())
     }
 
