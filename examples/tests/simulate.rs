@@ -92,7 +92,7 @@ fn every_fault_is_survived_and_leaves_its_mark() {
         let hit = run(fault);
         assert!(hit["pods_started"].as_u64().unwrap() > 50, "{fault}: {hit}");
         // Single addresses do not care how the free ones lie.
-        assert!(hit != calm, "{fault} changes nothing");
+        assert!(hit != calm || fault == "fragmented", "{fault} changes nothing");
     }
     assert!(run("throttled")["throttled_calls"].as_u64().unwrap() > 0);
     assert!(run("outage")["unreachable_calls"].as_u64().unwrap() > 0);
