@@ -43,7 +43,9 @@ fn the_same_seed_gives_the_same_bytes_on_any_number_of_threads() {
         |seed, threads| results(&[&args[..], &["--seed", seed, "--threads", threads]].concat());
     let first = run("3", "1");
     assert!(first == run("3", "3"), "results depend on the number of threads");
-    assert!(first != run("4", "1"), "results do not depend on the seed");
+    // The seed itself stands in the title; pool.csv has nothing but results.
+    let pool = |results: &[Vec<u8>]| results[1].clone();
+    assert!(pool(&first) != pool(&run("4", "1")), "results do not depend on the seed");
 }
 
 #[test]
@@ -95,7 +97,7 @@ fn every_fault_is_survived_and_leaves_its_mark() {
         assert!(hit != calm || fault == "fragmented", "{fault} changes nothing");
     }
     assert!(run("throttled")["throttled_calls"].as_u64().unwrap() > 0);
-    assert!(run("outage")["unreachable_calls"].as_u64().unwrap() > 0);
+    assert!(run("blackout")["unreachable_calls"].as_u64().unwrap() > 0);
     assert!(run("disk")["failed_adds"].as_u64().unwrap() > 0);
 }
 
