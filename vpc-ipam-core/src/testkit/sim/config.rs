@@ -58,9 +58,10 @@ impl Default for Latency {
 impl Latency {
     pub(super) fn of(&self, action: &Action) -> (Duration, Duration) {
         match action {
-            Action::Persist { .. } | Action::SetUpEni { .. } | Action::TearDownEni { .. } => {
-                self.blocking
-            }
+            Action::Persist { .. }
+            | Action::Remember { .. }
+            | Action::SetUpEni { .. }
+            | Action::TearDownEni { .. } => self.blocking,
             _ => self.cloud,
         }
     }
@@ -73,7 +74,7 @@ pub struct Detail {
     pub checks: bool,
     /// Keep all actions and refusals.
     pub history: bool,
-    /// Write the state file. Without it a crash finds no leases.
+    /// Write the state file and the hint. Without them a crash finds no leases.
     pub state_file: bool,
 }
 

@@ -233,6 +233,10 @@ impl Sim {
                 let done = Event::Persisted { op, result: Ok(()) };
                 self.agenda.push(finish, Item::Deliver(done));
             }
+            Action::Remember { op } if !detail.state_file => {
+                let done = Event::Remembered { op, result: Ok(()) };
+                self.agenda.push(finish, Item::Deliver(done));
+            }
             action => {
                 let job = self.driver.job(action);
                 self.agenda.push(start, Item::Start { job, finish });
