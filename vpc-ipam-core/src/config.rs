@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::policy::PolicyConfig;
+
 /// Seconds a released address rests before it is given to another pod, unless configured.
 const COOLDOWN_DEFAULT: Duration = Duration::from_secs(30);
 /// How long an ADD may wait for an allocation that is under way. Runtimes give up on a plugin after
@@ -57,6 +59,8 @@ pub struct PoolConfig {
     pub mode: AllocationMode,
     /// What to keep ready.
     pub targets: WarmTargets,
+    /// Whether the targets decide what to keep ready, or a policy that learns.
+    pub policy: PolicyConfig,
     /// ENIs this node may have: the instance limit, or `MAX_ENI` if that is smaller.
     pub max_enis: u32,
     /// Secondary addresses or prefixes per ENI: the instance limit less the primary address.
@@ -118,6 +122,7 @@ impl PoolConfig {
         Ok(Self {
             mode,
             targets,
+            policy: PolicyConfig::default(),
             max_enis,
             slots,
             max_pods: MAX_PODS_DEFAULT,

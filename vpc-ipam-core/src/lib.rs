@@ -26,6 +26,22 @@
 //! ([`CloudBackend`](cloud::CloudBackend), [`Datapath`](datapath::Datapath), [`Store`](store::Store))
 //! and their results into events, on any executor.
 //!
+//! # How much is kept ready
+//!
+//! The configured [`WarmTargets`](config::WarmTargets) decide, as the reference's do, or a
+//! [`WarmPolicy`](policy::WarmPolicy): [`Adaptive`](policy::Adaptive), or one that you bring. The
+//! adaptive policy learns what pods take from the pool. It holds the peak of the last ten minutes,
+//! fetches two minutes ahead what this time of the hour or of the day has brought before, and adds
+//! the bursts that went beyond, weighed so that no more than one pod in 200 would have had to wait.
+//! It keeps within [`Bounds`](policy::Bounds) and the node's pods, takes less than 1280 bytes, and
+//! has no memory across restarts: a new daemon begins with a guess of ten addresses for half an
+//! hour. The reason of each [`Plan`](plan::Plan) says in one sentence what was learned.
+//!
+//! On a simulated m5.xlarge it holds 36 to 55 % of the idle addresses of `WARM_ENI_TARGET=1` on
+//! workloads with any regularity, 94 % where large bursts come at random, at the same 99th
+//! percentile of pods' waits, with between 1/45 and 9/10 of the EC2 calls of `WARM_IP_TARGET=5`,
+//! `MINIMUM_IP_TARGET=10` (`tests/warm_policy` prints the table).
+//!
 //! # The loop
 //!
 //! Here without a driver, with a cloud of one ENI that is made up on the spot:
@@ -112,6 +128,7 @@ mod eni;
 pub mod hint;
 pub mod id;
 pub mod plan;
+pub mod policy;
 pub mod pool;
 mod slots;
 pub mod stats;

@@ -9,6 +9,7 @@ use proptest::{prelude::*, sample::select};
 use vpc_ipam_core::{
     cloud::InstanceLimits,
     config::{AllocationMode, PoolConfig, WarmTargets},
+    policy::{Bounds, PolicyConfig},
     pool::Event,
     testkit::{
         Reach,
@@ -81,6 +82,13 @@ fn targets() -> impl Strategy<Value = WarmTargets> {
     ]
 }
 
+fn policy() -> impl Strategy<Value = PolicyConfig> {
+    let max = prop_oneof![0..9u32, Just(u32::MAX)];
+    let adaptive =
+        (0..5u32, max).prop_map(|(min, max)| PolicyConfig::Adaptive(Bounds { min, max }));
+    prop_oneof![2 => Just(PolicyConfig::Static), 1 => adaptive]
+}
+
 fn peaceful(pods: u32) -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (0..pods).prop_map(Step::Add),
@@ -111,13 +119,15 @@ fn hostile() -> impl Strategy<Value = Step> {
 fn config(prefixes: bool) -> impl Strategy<Value = SimConfig> {
     let types = select(vec!["t3.small", "t3.medium", "m5.large"]);
     let subnets = select(vec!["10.0.0.0/20", "10.0.0.0/25", "10.0.0.0/26", "10.0.0.0/27"]);
-    (types, subnets, targets(), any::<u64>(), 4..40u32, any::<bool>()).prop_map(
-        move |(type_name, subnet, targets, seed, max_pods, remember)| {
+    let either = any::<bool>();
+    (types, subnets, targets(), policy(), any::<u64>(), 4..40u32, either).prop_map(
+        move |(type_name, subnet, targets, policy, seed, max_pods, remember)| {
             let mode = if prefixes { AllocationMode::Prefix } else { AllocationMode::Secondary };
             let mut config = SimConfig::with(type_name, mode, targets, seed).unwrap();
             config.subnet = subnet.parse().unwrap();
             config.pool.max_pods = max_pods;
             config.pool.remember = remember;
+            config.pool.policy = policy;
             config
         },
     )
@@ -315,6 +325,13 @@ proptest! {
             || stats.total == capacity
             || exhausted(&pool, &sim);
         prop_assert!(plan.grow.is_empty() || limited, "{:?}", plan);
+        if let PolicyConfig::Adaptive(bounds) = pool.policy {
+            let room = u64::from(pool.max_pods).saturating_sub(stats.assigned);
+            let least = u64::from(bounds.min.min(bounds.max)).min(room);
+            prop_assert!(free >= least || limited, "{free} free, {:?}", plan);
+            prop_assert!(plan.shrink.is_empty(), "{:?}", plan);
+            return Ok(());
+        }
         if pool.targets.has_ip_targets() && !limited {
             prop_assert!(free >= u64::from(pool.targets.ips), "{free} free, {:?}", plan);
             prop_assert!(stats.total >= u64::from(pool.targets.minimum_ips), "{:?}", plan);
@@ -333,8 +350,10 @@ proptest! {
     ) {
         let seed = config.seed;
         let (mode, targets) = (config.pool.mode, config.pool.targets);
+        let policy = config.pool.policy;
         config = SimConfig::with("m5.large", mode, targets, seed).unwrap();
         config.pool.max_pods = max_pods;
+        config.pool.policy = policy;
         let mut sim = check(run(&config, &steps))?;
         check(sim.run_for(Duration::from_secs(60)))?;
         // 20 pods fit even while the addresses of 20 others rest, within an ADD's patience.

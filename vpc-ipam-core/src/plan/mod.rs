@@ -19,6 +19,7 @@ use crate::{
     cloud::AddressCount,
     config::{AllocationMode, PoolConfig},
     id::EniId,
+    policy::Band,
     time::Time,
 };
 
@@ -139,6 +140,8 @@ pub struct View {
     pub last_shrink: Option<Time>,
     /// What holds growth back.
     pub holds: Holds,
+    /// How many addresses a warm policy wants free, instead of the configured targets.
+    pub band: Option<Band>,
 }
 
 /// One step of growth.

@@ -3,12 +3,21 @@
 use std::fmt;
 
 use super::Totals;
-use crate::{config::AllocationMode, id::EniId, time::Time};
+use crate::{config::AllocationMode, id::EniId, policy::Band, time::Time};
 
 /// The target that is missed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Shortage {
+    /// A warm policy's band.
+    Band {
+        /// Addresses that a pod could have at once.
+        free: u64,
+        /// How many should be free, and why.
+        band: Band,
+        /// Pods that wait.
+        waiting: u64,
+    },
     /// `WARM_ENI_TARGET`.
     WarmEnis {
         /// Addresses without a pod.
@@ -115,6 +124,8 @@ pub enum Reason {
         available: u64,
         /// What a CIDR is.
         mode: AllocationMode,
+        /// What a warm policy asks for.
+        band: Option<Band>,
     },
 }
 
@@ -128,6 +139,10 @@ fn unit(mode: AllocationMode) -> &'static str {
 impl fmt::Display for Shortage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let waiting = match self {
+            Self::Band { free, band, waiting } => {
+                write!(f, "{free} address(es) free, {band}")?;
+                waiting
+            }
             Self::WarmEnis { available, warm, per_eni, waiting } => {
                 write!(
                     f,
@@ -185,6 +200,9 @@ impl fmt::Display for Reason {
             Self::ProvisioningDisabled => {
                 f.write_str("provisioning is disabled, so the pool follows what the cloud shows")
             }
+            Self::Settled { totals: totals @ Totals { band: Some(band), .. } } => {
+                write!(f, "{} of {} address(es) free, {band}", totals.free(), totals.total)
+            }
             Self::Settled { totals } => write!(
                 f,
                 "{} of {} address(es) available, as the targets ask",
@@ -200,8 +218,13 @@ impl fmt::Display for Reason {
                     AllocationMode::Secondary => "address",
                 }
             ),
-            Self::Surplus { released, available, mode } => {
-                write!(f, "{available} address(es) available, {released} {} too many", unit(*mode))
+            Self::Surplus { released, available, mode, band } => {
+                write!(
+                    f,
+                    "{available} address(es) available, {released} {} too many",
+                    unit(*mode)
+                )?;
+                band.iter().try_for_each(|band| write!(f, ", {band}"))
             }
         }
     }

@@ -40,8 +40,12 @@ pub(super) fn shrink(view: &View, totals: &Totals, config: &PoolConfig, now: Tim
     }
     let (steps, released) = release(view, surplus);
     if released > 0 {
-        plan.reason =
-            Reason::Surplus { released, available: totals.available(), mode: config.mode };
+        plan.reason = Reason::Surplus {
+            released,
+            available: totals.available(),
+            mode: config.mode,
+            band: totals.band,
+        };
         plan.shrink = steps;
     }
     plan
@@ -54,6 +58,13 @@ const MOMENT: std::time::Duration = std::time::Duration::from_millis(1);
 pub(super) fn surplus(totals: &Totals, config: &PoolConfig) -> u64 {
     let targets = config.targets;
     let per_slot = u64::from(config.addresses_per_slot());
+    if let Some(band) = totals.band {
+        if totals.free() <= u64::from(band.high) {
+            return 0;
+        }
+        let needed = totals.assigned + totals.cooling + u64::from(band.fill);
+        return totals.unleased.min(totals.entries.saturating_sub(needed.div_ceil(per_slot)));
+    }
     let (warm, minimum) = (u64::from(targets.ips), u64::from(targets.minimum_ips));
     match (targets.has_ip_targets(), config.mode) {
         (true, AllocationMode::Prefix) => {
@@ -114,7 +125,7 @@ fn eni_to_free<'a>(
     let mut best: Option<&EniView> = None;
     for eni in &view.enis {
         let idle = eni.freeable && eni.occupied == 0 && eni.settled && !eni.busy;
-        if !idle || !dispensable(eni, totals, config) {
+        if !idle || !dispensable(eni, view, totals, config) {
             continue;
         }
         if now.since(eni.since) < ENI_AGE_MIN {
@@ -131,7 +142,7 @@ fn eni_to_free<'a>(
 
 /// Whether the pool is large enough that an ENI may go at all.
 fn gate(view: &View, totals: &Totals, config: &PoolConfig) -> bool {
-    if config.targets.has_ip_targets() {
+    if totals.band.is_some() || config.targets.has_ip_targets() {
         return true;
     }
     let per_eni = u64::from(config.addresses_per_eni());
@@ -146,8 +157,14 @@ fn gate(view: &View, totals: &Totals, config: &PoolConfig) -> bool {
     }
 }
 
+/// Addresses that the ENIs but `without` could hold.
+fn capacity(view: &View, without: &EniView, config: &PoolConfig) -> u64 {
+    let others = view.enis.iter().filter(|e| e.usable && e.id != without.id).count() as u64;
+    others * u64::from(config.addresses_per_eni())
+}
+
 /// True if the other ENIs satisfy every target.
-fn dispensable(eni: &EniView, totals: &Totals, config: &PoolConfig) -> bool {
+fn dispensable(eni: &EniView, view: &View, totals: &Totals, config: &PoolConfig) -> bool {
     let mut rest = *totals;
     if eni.usable {
         rest.total -= eni.total.min(rest.total);
@@ -155,6 +172,14 @@ fn dispensable(eni: &EniView, totals: &Totals, config: &PoolConfig) -> bool {
         rest.cooling -= eni.cooling.min(rest.cooling);
         rest.entries -= eni.entries.min(rest.entries);
         rest.unleased -= eni.unleased.min(rest.unleased);
+    }
+    if let Some(band) = rest.band {
+        // Attaching an ENI takes seconds and several calls, so one goes only if the others could
+        // hold as much as the band allows before it is asked for more.
+        let high = totals.assigned + totals.cooling + u64::from(band.high);
+        return (eni.total == 0 || totals.free() > u64::from(band.high))
+            && rest.free() >= u64::from(band.fill)
+            && capacity(view, eni, config) >= high;
     }
     let per_slot = u64::from(config.addresses_per_slot());
     let rounded = |n: u32| u64::from(n).div_ceil(per_slot) * per_slot;

@@ -1,9 +1,12 @@
 //! The warm targets as arithmetic: how much is missing, and whether it may be had.
 
 use super::{Shortage, View};
-use crate::config::{AllocationMode, PoolConfig};
+use crate::{
+    config::{AllocationMode, PoolConfig},
+    policy::Band,
+};
 
-/// Sums over the usable ENIs of a [`View`].
+/// Sums over the usable ENIs of a [`View`], and what its warm policy asks for.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Totals {
@@ -23,12 +26,15 @@ pub struct Totals {
     pub incoming: u64,
     /// Pods that wait.
     pub waiting: u64,
+    /// How many addresses the warm policy wants free; `None`: the configured targets decide.
+    pub band: Option<Band>,
 }
 
 impl Totals {
     /// Sums up `view`.
     pub fn of(view: &View, config: &PoolConfig) -> Self {
-        let mut sum = Self { waiting: view.waiting, ..Self::default() };
+        let band = view.band.map(Band::in_order);
+        let mut sum = Self { waiting: view.waiting, band, ..Self::default() };
         for eni in &view.enis {
             sum.incoming_entries += u64::from(eni.incoming);
             if eni.usable {
@@ -52,6 +58,11 @@ impl Totals {
     /// Addresses without a pod, resting ones included: the `V` of the warm targets.
     pub fn available(&self) -> u64 {
         self.total.saturating_sub(self.assigned)
+    }
+
+    /// Addresses that a pod could have at once, which the band is about.
+    pub fn free(&self) -> u64 {
+        self.available().saturating_sub(self.cooling)
     }
 
     /// Addresses that stay available once everything under way has arrived and every waiting pod
@@ -110,6 +121,12 @@ fn missing(totals: &Totals, config: &PoolConfig) -> Option<(u64, Shortage)> {
     let per_slot = u64::from(config.addresses_per_slot());
     let (available, total) = (totals.available(), totals.total);
     let (waiting, unserved, spare) = (totals.waiting, totals.unserved(), totals.spare());
+    if let Some(band) = totals.band {
+        let free = spare - signed(totals.cooling);
+        let short = if free < i64::from(band.low) { below(free, band.fill.into()) } else { 0 };
+        let shortage = Shortage::Band { free: totals.free(), band, waiting };
+        return (short > 0).then(|| (short.div_ceil(per_slot), shortage));
+    }
     if targets.has_ip_targets() {
         let (warm, minimum) = (u64::from(targets.ips), u64::from(targets.minimum_ips));
         let short = below(spare, warm).max(minimum.saturating_sub(totals.expected())).max(unserved);

@@ -3,9 +3,12 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{
-    AllocationMode::{Prefix as Prefixes, Secondary},
-    WarmTargets,
+use crate::{
+    config::{
+        AllocationMode::{Prefix as Prefixes, Secondary},
+        WarmTargets,
+    },
+    policy::{Band, Basis},
 };
 
 const NOW: Time = Time::from_millis(10_000_000);
@@ -207,6 +210,68 @@ fn idle_lists_are_wanted_only_where_something_is_too_much() {
     assert!(wants_idle_lists(&view(vec![eni(0, 5, 2, Secondary)]), &config));
 }
 
+fn with_band(mut view: View, low: u32, fill: u32, high: u32) -> View {
+    view.band = Some(Band { low, fill, high, basis: Basis::Other("the test says so") });
+    view
+}
+
+#[test]
+fn a_band_rules_over_every_target() {
+    let config = config(Secondary, warm_ips(9, 20));
+    let grows = with_band(view(vec![eni(0, 6, 4, Secondary)]), 3, 5, 8);
+    let low = plan(&grows, &config, NOW);
+    assert_eq!(asked(&low), [(Some("eni-0".to_owned()), 3)]);
+    assert_eq!(
+        low.reason.to_string(),
+        "2 address(es) free, 3 to 8 should be free: the test says so"
+    );
+    let calm = with_band(view(vec![eni(0, 7, 4, Secondary)]), 3, 5, 8);
+    let nothing = plan(&calm, &config, NOW);
+    assert_eq!((nothing.grow, nothing.shrink), (vec![], vec![]));
+    assert_eq!(
+        nothing.reason.to_string(),
+        "3 of 7 address(es) free, 3 to 8 should be free: the test says so"
+    );
+    let shrinks = with_band(view(vec![eni(0, 9, 0, Secondary)]), 3, 5, 8);
+    let high = plan(&shrinks, &config, NOW);
+    let [Shrink::Release { cidrs, .. }] = high.shrink.as_slice() else { panic!("{high:?}") };
+    assert_eq!(cidrs.len(), 4);
+    assert_eq!(
+        high.reason.to_string(),
+        "9 address(es) available, 4 address(es) too many, 3 to 8 should be free: the test says so"
+    );
+}
+
+#[test]
+fn a_band_that_is_upside_down_keeps_its_lower_end() {
+    let config = config(Secondary, warm_ips(1, 0));
+    let low = plan(&with_band(view(vec![eni(0, 3, 0, Secondary)]), 5, 1, 0), &config, NOW);
+    assert_eq!(asked(&low), [(Some("eni-0".to_owned()), 2)]);
+    let enough = plan(&with_band(view(vec![eni(0, 5, 0, Secondary)]), 5, 1, 0), &config, NOW);
+    assert_eq!((enough.grow, enough.shrink), (vec![], vec![]));
+}
+
+#[test]
+fn resting_addresses_are_not_free_for_a_band() {
+    let mut resting = eni(0, 8, 4, Secondary);
+    resting.cooling = 3;
+    resting.occupied += 3;
+    let low =
+        plan(&with_band(view(vec![resting]), 2, 2, 4), &config(Secondary, warm_ips(1, 0)), NOW);
+    assert_eq!(asked(&low), [(Some("eni-0".to_owned()), 1)]);
+}
+
+#[test]
+fn a_band_frees_an_eni_only_if_the_others_can_hold_all_that_it_allows() {
+    let enis = || vec![eni(0, 9, 3, Secondary), eni(1, 3, 0, Secondary)];
+    let config = config(Secondary, warm_ips(1, 0));
+    // Three pods and eight free addresses do not fit into one ENI of nine.
+    let stays = plan(&with_band(view(enis()), 1, 2, 8), &config, NOW);
+    assert!(!stays.shrink.iter().any(|s| matches!(s, Shrink::Free { .. })), "{stays:?}");
+    let goes = plan(&with_band(view(enis()), 1, 2, 6), &config, NOW);
+    assert!(goes.shrink.iter().any(|s| matches!(s, Shrink::Free { .. })), "{goes:?}");
+}
+
 fn targets() -> impl Strategy<Value = WarmTargets> {
     (0..4u32, 0..20u32, 0..40u32, 1..4u32).prop_flat_map(|(enis, ips, minimum_ips, prefixes)| {
         prop_oneof![
@@ -220,17 +285,28 @@ fn mode() -> impl Strategy<Value = AllocationMode> {
     prop_oneof![Just(Prefixes), Just(Secondary)]
 }
 
+fn bands() -> impl Strategy<Value = Option<Band>> {
+    let band = (0..20u32, 0..20u32, 0..20u32).prop_map(|(low, fill, high)| Band {
+        low,
+        fill,
+        high,
+        basis: Basis::Other("of the test"),
+    });
+    prop::option::of(band)
+}
+
 /// Pods and CIDRs of three ENIs.
 fn pools() -> impl Strategy<Value = (View, PoolConfig)> {
     let shape = prop::collection::vec((0..10u64, 0..200u64), 1..4);
-    (mode(), targets(), shape, 0..30u64, 1..250u32).prop_map(
-        |(mode, targets, shape, waiting, max_pods)| {
+    (mode(), targets(), bands(), shape, 0..30u64, 1..250u32).prop_map(
+        |(mode, targets, band, shape, waiting, max_pods)| {
             let enis = shape.iter().enumerate().map(|(device, (entries, pods))| {
                 let capacity = entries * if mode == Secondary { 1 } else { 16 };
                 eni(u32::try_from(device).unwrap(), *entries, *pods.min(&capacity), mode)
             });
             let mut view = view(enis.collect());
             view.waiting = waiting;
+            view.band = band;
             let mut config = config(mode, targets);
             config.max_pods = max_pods;
             (view, config)

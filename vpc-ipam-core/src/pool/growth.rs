@@ -108,6 +108,7 @@ impl Pool {
             return;
         }
         self.growth.forget_old(now);
+        self.learn(now);
         let plan = self.plan(now);
         self.growth.revisit = plan.revisit;
         if self.waiting.anyone() > 0 && plan.grow.is_empty() {

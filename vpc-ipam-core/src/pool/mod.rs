@@ -8,6 +8,7 @@ mod growth;
 mod host;
 mod inventory;
 mod journal;
+mod learn;
 mod lease;
 mod memory;
 mod quarantine;
@@ -44,6 +45,7 @@ use crate::{
     eni::Eni,
     id::{EniId, OpId, PodRef, SandboxKey},
     plan::earlier,
+    policy::WarmPolicy,
     time::Time,
 };
 
@@ -125,6 +127,7 @@ pub struct Pool {
     cooling: Cooling,
     describing: Describing,
     growth: GrowthState,
+    policy: Box<dyn WarmPolicy>,
     draining: bool,
     ready: bool,
     unexpected_events: u64,
@@ -163,6 +166,7 @@ impl Pool {
         }
         let mut pool = Self {
             jitter: Jitter::new(config.seed),
+            policy: config.policy.build(),
             config,
             next_op: 1,
             sequence: 0,
@@ -277,6 +281,7 @@ impl Pool {
         at = earlier(at, self.describing.timeout());
         at = earlier(at, self.host_timeout());
         at = earlier(at, self.memory_timeout());
+        at = earlier(at, self.policy.revisit());
         earlier(at, self.growth.revisit)
     }
 
@@ -293,6 +298,9 @@ impl Pool {
     fn reconfigure(&mut self, config: PoolConfig) {
         for eni in self.enis.values_mut() {
             eni.set_mode(config.mode);
+        }
+        if self.config.policy != config.policy {
+            self.policy = config.policy.build();
         }
         self.config = config;
     }

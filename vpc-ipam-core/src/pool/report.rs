@@ -34,6 +34,7 @@ impl Pool {
             confirmed: self.describing.confirmed && !self.describing.hint_only,
             last_shrink: self.growth.last_shrink,
             holds: self.growth.holds.clone(),
+            band: self.policy.band(),
         }
     }
 

@@ -5,6 +5,7 @@ mod cooldown;
 mod growth;
 mod host;
 mod memory;
+mod policy;
 mod reconcile;
 mod restore;
 mod shrink;
