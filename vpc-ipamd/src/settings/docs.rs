@@ -14,6 +14,7 @@ A value that is not valid either stops the daemon with one line that names the v
 or is replaced by the default with a warning in the log (*default*), or, in lists, is skipped with a warning (*skipped*).
 
 Address targets (`WARM_IP_TARGET`, `MINIMUM_IP_TARGET`) rule over `WARM_PREFIX_TARGET`, which rules over `WARM_ENI_TARGET`.
+With `VPC_CNI_WARM_POLICY=adaptive` none of them decides.
 
 | Variable | Default | Values | Otherwise | Effect |
 |---|---|---|---|---|

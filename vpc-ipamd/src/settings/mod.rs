@@ -11,7 +11,7 @@ mod tests;
 use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 use thiserror::Error;
-use vpc_ipam_core::{addr::Prefix, config::WarmTargets, datapath::SnatPorts};
+use vpc_ipam_core::{addr::Prefix, config::WarmTargets, datapath::SnatPorts, policy::Bounds};
 
 pub use self::{
     docs::markdown,
@@ -132,6 +132,10 @@ impl fmt::Display for BindAddress {
 pub struct Settings {
     /// How much to keep ready.
     pub targets: WarmTargets,
+    /// True if `VPC_CNI_WARM_POLICY` is `adaptive`.
+    pub adaptive: bool,
+    /// `VPC_CNI_WARM_MIN` and `VPC_CNI_WARM_MAX`.
+    pub warm_bounds: Bounds,
     /// `ENABLE_PREFIX_DELEGATION`.
     pub prefix_delegation: bool,
     /// `MAX_ENI`.
@@ -212,6 +216,10 @@ impl Settings {
         })?;
         let settings = Self {
             targets,
+            adaptive: r
+                .optional(&t::VPC_CNI_WARM_POLICY, parse::is_adaptive, "static")?
+                .unwrap_or(false),
+            warm_bounds: warm_bounds(&mut r)?,
             prefix_delegation,
             max_eni: r.optional(&t::MAX_ENI, |s| parse_u32(s, 1, COUNT_MAX), "no limit")?,
             max_pods: r.optional(&t::MAX_PODS, |s| parse_u32(s, 1, COUNT_MAX), "the default")?,
@@ -272,6 +280,15 @@ fn warm_targets(r: &mut Reader<'_>) -> Result<WarmTargets, SettingsError> {
         ips: r.parsed(&t::WARM_IP_TARGET, 0, count)?,
         minimum_ips: r.parsed(&t::MINIMUM_IP_TARGET, 0, count)?,
         prefixes: r.parsed(&t::WARM_PREFIX_TARGET, 0, count)?,
+    })
+}
+
+fn warm_bounds(r: &mut Reader<'_>) -> Result<Bounds, SettingsError> {
+    let count = |s: &str| parse_u32(s, 0, COUNT_MAX);
+    let default = Bounds::default();
+    Ok(Bounds {
+        min: r.parsed(&t::VPC_CNI_WARM_MIN, default.min, count)?,
+        max: r.optional(&t::VPC_CNI_WARM_MAX, count, "no limit")?.unwrap_or(default.max),
     })
 }
 

@@ -121,6 +121,14 @@ pub(super) fn log_level(text: &str) -> Result<LogLevel, String> {
     }
 }
 
+pub(super) fn is_adaptive(text: &str) -> Result<bool, String> {
+    match text {
+        "adaptive" => Ok(true),
+        "static" => Ok(false),
+        _ => Err("no such policy".to_owned()),
+    }
+}
+
 pub(super) fn path(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() || text.ends_with('/') {
         return Err("not the path of a file".to_owned());

@@ -6,6 +6,7 @@ use vpc_ipam_core::{
     cloud::{InstanceFacts, InstanceLimits},
     config::{AllocationMode, ConfigError, PoolConfig},
     datapath::{NodeSpec, Snat},
+    policy::PolicyConfig,
 };
 
 use super::Settings;
@@ -58,6 +59,11 @@ impl Settings {
     }
 
     fn common(&self, config: &mut PoolConfig) {
+        config.policy = if self.adaptive {
+            PolicyConfig::Adaptive(self.warm_bounds)
+        } else {
+            PolicyConfig::Static
+        };
         config.cooldown = self.cooldown;
         config.provisioning = self.provisioning;
         config.remember = true;

@@ -107,6 +107,12 @@ variables! {
         "Name of this node, for logs.";
     VPC_CNI_VERSION, "the daemon's version", "letters, digits and `.-+_`; empty is unset", Default,
         "Version in the user agent of AWS requests.";
+    VPC_CNI_WARM_MAX, "no limit", COUNT, Default,
+        "Most free addresses that the adaptive policy keeps. Rules over `VPC_CNI_WARM_MIN`.";
+    VPC_CNI_WARM_MIN, "`1`", COUNT, Default,
+        "Fewest free addresses that the adaptive policy keeps.";
+    VPC_CNI_WARM_POLICY, "`static`", "`static adaptive`", Default,
+        "Who decides how many addresses are kept ready: the targets, or a policy that learns from the pods of the last minutes, hours and days.";
     WARM_ENI_TARGET, "`1`", COUNT, Default,
         "Spare ENIs to keep, filled completely. Without effect with address targets or prefix delegation.";
     WARM_IP_TARGET, "unset", COUNT, Default,

@@ -5,6 +5,7 @@ use vpc_ipam_core::{
     config::AllocationMode,
     datapath::Snat,
     id::{EniId, InstanceId, SubnetId, VpcId},
+    policy::PolicyConfig,
 };
 
 use super::{
@@ -47,6 +48,9 @@ const SAMPLES: &[(&Variable, &str, &str)] = &[
     (&t::MAX_PODS, "17", "many"),
     (&t::MINIMUM_IP_TARGET, "3", "-3"),
     (&t::VPC_CNI_VERSION, "v1.2.3", "v1 (beta)"),
+    (&t::VPC_CNI_WARM_MAX, "8", "-1"),
+    (&t::VPC_CNI_WARM_MIN, "0", "few"),
+    (&t::VPC_CNI_WARM_POLICY, "adaptive", "clever"),
     (&t::WARM_ENI_TARGET, "0", "-1"),
     (&t::WARM_IP_TARGET, "5", "1.5"),
     (&t::WARM_PREFIX_TARGET, "2", "99999999999999999999"),
@@ -227,6 +231,14 @@ fn the_pool_rests_addresses_and_leaves_the_cloud_alone_as_the_settings_say() {
     assert_eq!((config.cooldown, config.provisioning), (Duration::from_secs(7), false));
     // Nothing is known of the instance yet, so nothing may be changed.
     assert!(!good(&[]).provisional_config().unwrap().provisioning);
+}
+
+#[test]
+fn the_targets_decide_unless_the_policy_is_adaptive() {
+    let policy = |vars| good(vars).pool_config(&facts(true).limits).unwrap().policy;
+    assert_eq!(policy(&[("VPC_CNI_WARM_MAX", "8")]), PolicyConfig::Static);
+    let adaptive = [("VPC_CNI_WARM_POLICY", "adaptive"), ("VPC_CNI_WARM_MAX", "8")];
+    assert_eq!(policy(&adaptive), PolicyConfig::Adaptive(Bounds { min: 1, max: 8 }));
 }
 
 #[test]
