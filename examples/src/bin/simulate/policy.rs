@@ -5,6 +5,7 @@ use std::{str::FromStr, time::Duration};
 use thiserror::Error;
 use vpc_ipam_core::{
     config::{AllocationMode, PoolConfig, WarmTargets},
+    policy::{Bounds, PolicyConfig},
     testkit::sim::{SimConfig, SimError},
 };
 
@@ -17,7 +18,7 @@ pub(crate) struct Named {
     apply: fn(&mut SimConfig),
 }
 
-pub(crate) static NAMED: [Named; 3] = [
+pub(crate) static NAMED: [Named; 4] = [
     Named {
         name: "warm-eni",
         about: "WARM_ENI_TARGET=1: a spare ENI's worth of addresses, the default of the reference",
@@ -36,7 +37,15 @@ pub(crate) static NAMED: [Named; 3] = [
             sim.pool.targets = targets(1, 0, 0, 1);
         },
     },
+    Named {
+        name: "adaptive",
+        about: "VPC_CNI_WARM_POLICY=adaptive: learns from the pods of the last minutes, hours and days",
+        apply: |sim| sim.pool.policy = PolicyConfig::Adaptive(Bounds::default()),
+    },
 ];
+
+/// How many of them are compared when nobody says otherwise: the static ones.
+const USUAL: usize = 3;
 
 fn targets(enis: u32, ips: u32, minimum_ips: u32, prefixes: u32) -> WarmTargets {
     WarmTargets { enis, ips, minimum_ips, prefixes }
@@ -173,6 +182,7 @@ impl FromStr for Policy {
 pub(crate) fn usual() -> Vec<Policy> {
     NAMED
         .iter()
+        .take(USUAL)
         .map(|named| Policy { name: named.name.to_owned(), kind: Kind::Named(named) })
         .collect()
 }
@@ -196,6 +206,12 @@ mod tests {
             assert_eq!(pool(name), pool(settings), "{name}");
         }
         assert_eq!(pool("warm-prefix").mode, AllocationMode::Prefix);
+    }
+
+    #[test]
+    fn the_adaptive_policy_has_a_name() {
+        assert_eq!(pool("adaptive").policy, PolicyConfig::Adaptive(Bounds::default()));
+        assert!(usual().iter().all(|policy| policy.name() != "adaptive"));
     }
 
     #[test]

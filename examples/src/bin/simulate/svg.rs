@@ -204,7 +204,7 @@ pub(crate) fn bars(width: f64, rows: &[(String, Vec<Piece>)], unit: &str) -> Str
         );
         top += ROW;
     }
-    svg(width, top, "bars", &body)
+    svg(width, top, &format!("bars, {unit}"), &body)
 }
 
 fn svg(width: f64, height: f64, about: &str, body: &str) -> String {
