@@ -37,10 +37,13 @@
 //! has no memory across restarts: a new daemon begins with a guess of ten addresses for half an
 //! hour. The reason of each [`Plan`](plan::Plan) says in one sentence what was learned.
 //!
-//! On a simulated m5.xlarge it holds 36 to 55 % of the idle addresses of `WARM_ENI_TARGET=1` on
-//! workloads with any regularity, 94 % where large bursts come at random, at the same 99th
-//! percentile of pods' waits, with between 1/45 and 9/10 of the EC2 calls of `WARM_IP_TARGET=5`,
-//! `MINIMUM_IP_TARGET=10` (`tests/warm_policy` prints the table).
+//! What that saves depends on the load. In `tests/warm_policy`, on an m5.xlarge, it holds 36 to 55 %
+//! of the idle addresses of `WARM_ENI_TARGET=1` for single pods, jobs, rollouts and a daily curve,
+//! and 94 % where groups of pods come at random, at the same 99th percentile of pods' waits and with
+//! fewer EC2 calls than `WARM_IP_TARGET=5`, `MINIMUM_IP_TARGET=10`. The simulator's own workloads
+//! fill a node further, and there it saves less; on `bursts` it holds more than twice the idle
+//! addresses of `WARM_ENI_TARGET=1` unless bounded, and on `drain` pods wait longer.
+//! `simulate --policy warm-eni --policy adaptive` tells.
 //!
 //! # The loop
 //!
