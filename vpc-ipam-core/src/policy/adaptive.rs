@@ -39,14 +39,25 @@ const LEVEL_MAX: u32 = 1 << 20;
 pub struct Bounds {
     /// Never fewer.
     pub min: u32,
-    /// Never more; rules over `min`.
-    pub max: u32,
+    /// Never more; rules over `min`. `None`: it does not grow while as many as one ENI holds are
+    /// free, and gives back what exceeds two, as `WARM_ENI_TARGET=1` does; larger bursts wait for
+    /// EC2.
+    pub max: Option<u32>,
+}
+
+impl Bounds {
+    /// Fewest free addresses to insist on, and most to leave free, on a node of that kind.
+    fn tops(&self, config: &PoolConfig) -> (u32, u32) {
+        // What was asked for in so many words counts more than a default.
+        let per_eni = config.addresses_per_eni().max(self.min);
+        self.max.map_or((per_eni, per_eni.saturating_mul(2)), |max| (max, max))
+    }
 }
 
 impl Default for Bounds {
-    /// At least one free address, and as many more as are justified.
+    /// At least one free address, and no limit but the ENI's.
     fn default() -> Self {
-        Self { min: 1, max: u32::MAX }
+        Self { min: 1, max: None }
     }
 }
 
@@ -195,7 +206,7 @@ impl Adaptive {
         self.by_day.note(level);
     }
 
-    fn decide(&mut self, max_pods: u32, now: Time) -> Band {
+    fn decide(&mut self, config: &PoolConfig, now: Time) -> Band {
         let (level, held) = (self.level, self.held(now));
         let day = self.day.max().max(held);
         let basis = Basis::Learned {
@@ -210,8 +221,10 @@ impl Adaptive {
             Some(_) if calm < level + WARM_UP => (level + WARM_UP, Basis::WarmingUp(WARM_UP)),
             _ => (calm, basis),
         };
-        let most = self.bounds.max.min(max_pods.saturating_sub(level));
-        let low = ready.saturating_sub(level).max(self.bounds.min).min(most);
+        let room = config.max_pods.saturating_sub(level);
+        let (top, most) = self.bounds.tops(config);
+        let (top, most) = (top.min(room), most.min(room));
+        let low = ready.saturating_sub(level).max(self.bounds.min).min(top);
         // What has just come beyond all expectation may come once more.
         let surge = self.burst.map_or(0, |burst| burst.top.saturating_sub(burst.held));
         let step = 1 + ready / STEP_DIVISOR;
@@ -240,7 +253,7 @@ impl WarmPolicy for Adaptive {
         }
         self.advance(now);
         self.note(level, now);
-        let band = self.decide(config.max_pods, now);
+        let band = self.decide(config, now);
         self.band = Some(band);
         let mut revisit = earlier(self.by_hour.revisit(now), self.by_day.revisit(now));
         revisit = earlier(revisit, self.warm_up(now));

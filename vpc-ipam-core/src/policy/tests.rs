@@ -183,8 +183,19 @@ fn the_job_of_every_day_is_expected_too() {
 }
 
 #[test]
+fn unless_it_is_told_otherwise_it_keeps_no_more_than_an_eni_holds() {
+    for (max, low) in [(None, 14), (Some(20), 20), (Some(40), 30)] {
+        let mut node = Node::new(Bounds { min: 1, max });
+        node.see(5);
+        node.pass(minutes(67), 5);
+        node.burst(5, 35, minutes(1));
+        assert_eq!(node.pass(minutes(30), 5).low, low);
+    }
+}
+
+#[test]
 fn bounds_of_zero_keep_nothing() {
-    let mut node = Node::new(Bounds { min: 0, max: 0 });
+    let mut node = Node::new(Bounds { min: 0, max: Some(0) });
     for level in [0, 9, 3] {
         let band = node.see(level);
         assert_eq!((band.low, band.fill, band.high), (0, 0, 0));
@@ -199,8 +210,7 @@ fn steps() -> impl Strategy<Value = Vec<(u32, u64)>> {
 }
 
 fn bounds() -> impl Strategy<Value = Bounds> {
-    let max = prop_oneof![0..20u32, Just(u32::MAX)];
-    (0..10u32, max).prop_map(|(min, max)| Bounds { min, max })
+    (0..20u32, prop::option::of(0..40u32)).prop_map(|(min, max)| Bounds { min, max })
 }
 
 proptest! {
@@ -212,10 +222,15 @@ proptest! {
         for (level, time) in steps {
             let band = node.see(level);
             prop_assert!(band.low <= band.fill && band.fill <= band.high, "{band}");
-            prop_assert!(band.fill <= bounds.max && band.high <= bounds.max, "{band}");
+            let (top, most) = bounds.max.map_or_else(
+                || (bounds.min.max(14), 2 * bounds.min.max(14)),
+                |max| (max, max),
+            );
+            prop_assert!(band.low <= top, "{band}");
+            prop_assert!(band.fill <= most && band.high <= most, "{band}");
             let room = MAX_PODS.saturating_sub(level);
             prop_assert!(band.high <= room, "{band} at {level}");
-            prop_assert!(band.low >= bounds.min.min(bounds.max).min(room), "{band}");
+            prop_assert!(band.low >= bounds.min.min(top).min(room), "{band}");
             prop_assert!(node.policy.revisit().is_some_and(|at| at > node.now));
             node.pass(Duration::from_millis(time), level);
         }

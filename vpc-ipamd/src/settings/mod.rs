@@ -288,7 +288,7 @@ fn warm_bounds(r: &mut Reader<'_>) -> Result<Bounds, SettingsError> {
     let default = Bounds::default();
     Ok(Bounds {
         min: r.parsed(&t::VPC_CNI_WARM_MIN, default.min, count)?,
-        max: r.optional(&t::VPC_CNI_WARM_MAX, count, "no limit")?.unwrap_or(default.max),
+        max: r.optional(&t::VPC_CNI_WARM_MAX, count, "the default")?,
     })
 }
 

@@ -107,8 +107,8 @@ variables! {
         "Name of this node, for logs.";
     VPC_CNI_VERSION, "the daemon's version", "letters, digits and `.-+_`; empty is unset", Default,
         "Version in the user agent of AWS requests.";
-    VPC_CNI_WARM_MAX, "no limit", COUNT, Default,
-        "Most free addresses that the adaptive policy keeps. Rules over `VPC_CNI_WARM_MIN`.";
+    VPC_CNI_WARM_MAX, "one ENI's worth wanted, two kept", COUNT, Default,
+        "Most free addresses that the adaptive policy keeps. Rules over `VPC_CNI_WARM_MIN`. Set it higher where larger bursts must not wait for EC2.";
     VPC_CNI_WARM_MIN, "`1`", COUNT, Default,
         "Fewest free addresses that the adaptive policy keeps.";
     VPC_CNI_WARM_POLICY, "`static`", "`static adaptive`", Default,

@@ -238,7 +238,7 @@ fn the_targets_decide_unless_the_policy_is_adaptive() {
     let policy = |vars| good(vars).pool_config(&facts(true).limits).unwrap().policy;
     assert_eq!(policy(&[("VPC_CNI_WARM_MAX", "8")]), PolicyConfig::Static);
     let adaptive = [("VPC_CNI_WARM_POLICY", "adaptive"), ("VPC_CNI_WARM_MAX", "8")];
-    assert_eq!(policy(&adaptive), PolicyConfig::Adaptive(Bounds { min: 1, max: 8 }));
+    assert_eq!(policy(&adaptive), PolicyConfig::Adaptive(Bounds { min: 1, max: Some(8) }));
 }
 
 #[test]
