@@ -4,7 +4,7 @@
 //! blocking job a closure. The shell runs each wherever it likes and brings the resulting event
 //! back. ipamd does that with tokio, the simulation with a virtual clock, so both run this code.
 
-use std::{fmt, future::Future, pin::Pin, sync::Arc};
+use std::{collections::BTreeSet, fmt, future::Future, net::IpAddr, pin::Pin, sync::Arc};
 
 use crate::{
     checkpoint,
@@ -12,7 +12,7 @@ use crate::{
     datapath::Datapath,
     hint::{self, Hint},
     pool::{Action, Event, Pool},
-    store::Store,
+    store::{RESERVED_MAX, Store, StoreError, Takes},
     time::Time,
 };
 
@@ -45,6 +45,8 @@ pub struct Driver {
     datapath: Arc<dyn Datapath>,
     store: Arc<dyn Store>,
     facts: Option<InstanceFacts>,
+    /// What the last whole checkpoint claims ahead.
+    reserved: BTreeSet<IpAddr>,
 }
 
 impl fmt::Debug for Driver {
@@ -61,7 +63,7 @@ impl Driver {
         datapath: Arc<dyn Datapath>,
         store: Arc<dyn Store>,
     ) -> Self {
-        Self { pool, cloud, datapath, store, facts: None }
+        Self { pool, cloud, datapath, store, facts: None, reserved: BTreeSet::new() }
     }
 
     /// Says who the node is, for the [hint](crate::hint) that is stored from now on.
@@ -98,7 +100,7 @@ impl Driver {
     }
 
     /// What carries out `action`, which [`Pool::poll_action`] has just given.
-    pub fn job(&self, action: Action) -> Job {
+    pub fn job(&mut self, action: Action) -> Job {
         match action {
             Action::AssignAddresses { op, eni, count } => self.cloud_job(move |c| async move {
                 Event::AddressesAssigned { op, result: c.assign_addresses(&eni, count).await }
@@ -116,13 +118,8 @@ impl Driver {
                 Event::AddressesUnassigned { op, result: c.unassign_addresses(&eni, &cidrs).await }
             }),
             Action::Persist { op } => {
-                // Encoded here, while the pool cannot change, and written elsewhere.
-                let content = checkpoint::encode(&self.pool.checkpoint());
-                let store = Arc::clone(&self.store);
-                Job::Blocking(Box::new(move || Event::Persisted {
-                    op,
-                    result: store.save(&content),
-                }))
+                let write = self.persist();
+                Job::Blocking(Box::new(move || Event::Persisted { op, result: write() }))
             }
             Action::Remember { op } => {
                 let hint = Hint { node: self.facts.clone(), enis: self.pool.remembered() };
@@ -148,6 +145,25 @@ impl Driver {
                 }))
             }
         }
+    }
+
+    /// Encoded here, while the pool cannot change, and written elsewhere.
+    fn persist(&mut self) -> Box<dyn FnOnce() -> Result<(), StoreError> + Send> {
+        let store = Arc::clone(&self.store);
+        let takes = store.takes();
+        let changes = self.pool.changes().filter(|_| takes == Takes::Changes);
+        if let Some(changes) = changes.filter(|changes| changes.within(&self.reserved)) {
+            let content = changes.encode();
+            return Box::new(move || store.append(&content));
+        }
+        let mut checkpoint = self.pool.checkpoint();
+        self.reserved.clear();
+        if takes != Takes::Whole {
+            self.reserved.extend(self.pool.next_addresses(RESERVED_MAX));
+            checkpoint.reserve(self.reserved.iter().copied());
+        }
+        let content = checkpoint::encode(&checkpoint);
+        Box::new(move || store.save(&content))
     }
 
     fn cloud_job<F, Fut>(&self, call: F) -> Job

@@ -273,6 +273,12 @@ impl Eni {
         Some((*prefix, ip))
     }
 
+    /// Addresses that the next pods get, about in that order.
+    pub(crate) fn next_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let blocks = self.order.iter().filter_map(|(_, _, prefix)| self.cidrs.get(prefix));
+        blocks.flat_map(|cidr| cidr.slots.free_addresses())
+    }
+
     /// Adds an unused CIDR; the host must learn of it before pods can have it.
     pub(crate) fn insert(&mut self, prefix: Prefix, hinted: Option<Time>) {
         let slots = Slots::new(prefix);

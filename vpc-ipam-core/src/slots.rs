@@ -84,6 +84,13 @@ impl Slots {
         Some((Rank::Rested(*released), self.cidr.nth(*n)?))
     }
 
+    /// All free addresses, roughly in the order in which pods get them.
+    pub(crate) fn free_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let fresh = (self.fresh..self.cidr.size()).filter(|n| !self.used.contains_key(n));
+        let rested = self.rested.iter().map(|(_, n)| *n);
+        fresh.chain(rested).filter_map(|n| self.cidr.nth(n))
+    }
+
     /// Records a lease. False if the address lies outside or is leased already.
     pub(crate) fn lease(&mut self, ip: IpAddr, key: SandboxKey) -> bool {
         let Some(n) = self.cidr.index_of(ip) else { return false };

@@ -54,7 +54,11 @@ fn main() -> ExitCode {
 
 async fn serve(settings: Settings) -> anyhow::Result<()> {
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let store = FileStore::open(&settings.backing_store)?;
+    let store = if settings.state_journal {
+        FileStore::open_with_journal(&settings.backing_store)?
+    } else {
+        FileStore::open(&settings.backing_store)?
+    };
     let datapath = Arc::new(LinuxDatapath::open()?);
     let house =
         LinuxHousekeeping::new(Arc::clone(&datapath), VethPrefix::new(&settings.veth_prefix)?);

@@ -68,7 +68,11 @@ pub(crate) fn restore(
     let from_file = checkpoint.leases.len();
     let wired = match house.map(Housekeeping::wired) {
         None => Vec::new(),
-        Some(Ok(wired)) => wired,
+        Some(Ok(wired)) => {
+            // Whether a pod has an address that was claimed ahead, the kernel knows.
+            checkpoint.unreserve();
+            wired
+        }
         // With a good file the kernel is only a second opinion.
         Some(Err(error)) if corrupt.is_none() && content.is_some() => {
             tracing::warn!(%error, "the node's pods cannot be compared with the state file");

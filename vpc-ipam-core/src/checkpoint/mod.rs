@@ -15,6 +15,7 @@
 //! A file that is torn, is no state file or has another version says nothing that can be relied upon:
 //! [`decode`] refuses it, and the caller sets it aside.
 
+mod changes;
 mod raw;
 mod read;
 
@@ -26,7 +27,10 @@ use std::{
 use serde::Serialize;
 use thiserror::Error;
 
-pub use self::read::decode;
+pub use self::{
+    changes::{Changes, RESERVED_NETWORK},
+    read::decode,
+};
 use crate::id::{PodRef, SandboxKey};
 
 /// Version text that the file must carry.

@@ -45,6 +45,14 @@ pub fn decode(content: &[u8]) -> Result<Checkpoint, CheckpointError> {
     Ok(Checkpoint { leases, kept, unknown })
 }
 
+/// Reads what [`Changes`](super::Changes) writes: leases, and the parts of sandboxes' keys.
+pub(super) fn changes(text: &str) -> Result<(Vec<Lease>, Vec<[String; 3]>), String> {
+    let fields = Fields::of(text, &["put", "removed"])?;
+    let put = raw::elements(fields.text("put").unwrap_or("[]")).ok_or("`put` is no list")?;
+    let put = put.into_iter().map(|text| Entry::read(text).lease).collect::<Result<_, _>>()?;
+    Ok((put, fields.read("removed")?.unwrap_or_default()))
+}
+
 /// One entry, as far as it can be read.
 struct Entry<'a> {
     text: &'a str,

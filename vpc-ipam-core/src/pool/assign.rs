@@ -91,6 +91,13 @@ impl Pool {
             .map(|(eni, (cidr, ip))| (Place { eni: eni.id.clone(), cidr }, ip))
     }
 
+    /// Addresses that the next pods get, as far as it can be said now.
+    pub fn next_addresses(&self, count: usize) -> Vec<std::net::IpAddr> {
+        let mut enis: Vec<_> = self.enis.values().filter(|eni| eni.usable()).collect();
+        enis.sort_by_key(|eni| (std::cmp::Reverse(eni.tally().leased), eni.device, &eni.id));
+        enis.into_iter().flat_map(crate::eni::Eni::next_addresses).take(count).collect()
+    }
+
     fn lease(
         &mut self,
         op: OpId,

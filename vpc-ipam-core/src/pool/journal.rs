@@ -18,6 +18,8 @@ struct Writing {
     op: OpId,
     generation: u64,
     keys: Vec<SandboxKey>,
+    /// More has changed than the leases of these.
+    more: bool,
 }
 
 /// Leases that changed since the last write was issued, and the write under way.
@@ -25,6 +27,7 @@ struct Writing {
 pub(super) struct Journal {
     generation: u64,
     changed: Vec<SandboxKey>,
+    more: bool,
     dirty: bool,
     writing: Option<Writing>,
     retry_at: Option<Time>,
@@ -37,6 +40,7 @@ impl Journal {
         Self {
             generation: 0,
             changed: Vec::new(),
+            more: false,
             dirty: false,
             writing: None,
             retry_at: None,
@@ -49,14 +53,24 @@ impl Journal {
     /// for it, so it is not delayed by earlier failures.
     pub(super) fn note(&mut self, key: &SandboxKey) -> u64 {
         self.changed.push(key.clone());
-        self.rewrite()
+        self.want()
     }
 
     /// Asks for a write although no lease waits for it.
-    pub(super) fn rewrite(&mut self) -> u64 {
+    pub(super) fn rewrite(&mut self) {
+        self.more = true;
+        self.want();
+    }
+
+    fn want(&mut self) -> u64 {
         self.dirty = true;
         self.retry_at = None;
         self.generation
+    }
+
+    /// Whose leases the write under way changes; `None` if it changes more.
+    pub(super) fn writing(&self) -> Option<&[SandboxKey]> {
+        self.writing.as_ref().filter(|writing| !writing.more).map(|writing| writing.keys.as_slice())
     }
 
     /// Generation of the write that will contain what changes now.
@@ -77,7 +91,8 @@ impl Journal {
     /// Starts a write of all that has changed.
     pub(super) fn start(&mut self, op: OpId) {
         let keys = std::mem::take(&mut self.changed);
-        self.writing = Some(Writing { op, generation: self.generation, keys });
+        let more = std::mem::take(&mut self.more);
+        self.writing = Some(Writing { op, generation: self.generation, keys, more });
         self.generation = self.generation.saturating_add(1);
         self.dirty = false;
         self.retry_at = None;
@@ -94,6 +109,8 @@ impl Journal {
     ) -> Option<(u64, Vec<SandboxKey>)> {
         let writing = self.writing.take_if(|w| w.op == op)?;
         if error.is_some() {
+            // The file may hold this write or the one before.
+            self.more = true;
             let delay = self.backoff.fail(jitter);
             if !self.dirty {
                 self.retry_at = Some(now + delay);

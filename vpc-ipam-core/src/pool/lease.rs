@@ -45,6 +45,21 @@ pub(super) struct Lease {
 }
 
 impl Lease {
+    /// What the state file should say of it; nothing if it is being released.
+    pub(super) fn in_file(&self, key: &SandboxKey) -> Option<checkpoint::Lease> {
+        if self.quarantined || matches!(self.phase, Phase::Releasing { .. }) {
+            return None;
+        }
+        Some(checkpoint::Lease {
+            key: key.clone(),
+            ip: self.ip,
+            allocated_ns: self.allocated_ns,
+            pod: self.pod.clone(),
+            interfaces: self.interfaces,
+            unknown: self.unknown.clone(),
+        })
+    }
+
     pub(super) fn assigned_at(&self) -> Time {
         Time::from_millis(u64::try_from(self.allocated_ns / NS_PER_MS).unwrap_or(0))
     }
@@ -106,17 +121,6 @@ impl Leases {
 
     /// What the state file should say of leases: those that are being released are gone already.
     pub(super) fn in_file(&self) -> Vec<checkpoint::Lease> {
-        self.iter()
-            .filter(|(_, lease)| !matches!(lease.phase, Phase::Releasing { .. }))
-            .filter(|(_, lease)| !lease.quarantined)
-            .map(|(key, lease)| checkpoint::Lease {
-                key: key.clone(),
-                ip: lease.ip,
-                allocated_ns: lease.allocated_ns,
-                pod: lease.pod.clone(),
-                interfaces: lease.interfaces,
-                unknown: lease.unknown.clone(),
-            })
-            .collect()
+        self.iter().filter_map(|(key, lease)| lease.in_file(key)).collect()
     }
 }

@@ -39,7 +39,7 @@ use self::{
 use crate::{
     addr::Prefix,
     backoff::Jitter,
-    checkpoint::Checkpoint,
+    checkpoint::{Changes, Checkpoint},
     cloud::AddressCount,
     config::PoolConfig,
     eni::Eni,
@@ -288,6 +288,21 @@ impl Pool {
     /// What the state file should say now.
     pub fn checkpoint(&self) -> Checkpoint {
         self.quarantine.checkpoint(self.leases.in_file())
+    }
+
+    /// What the write under way changes, if that can be said in few words: right after
+    /// [`Action::Persist`], the difference to the checkpoint of the one before. `None` after a write
+    /// that failed.
+    pub fn changes(&self) -> Option<Changes> {
+        let mut changes = Changes::default();
+        let keys: BTreeSet<&SandboxKey> = self.journal.writing()?.iter().collect();
+        for key in keys {
+            match self.leases.get(key).and_then(|lease| lease.in_file(key)) {
+                Some(lease) => changes.put.push(lease),
+                None => changes.removed.push(key.clone()),
+            }
+        }
+        Some(changes)
     }
 
     /// Current settings.

@@ -164,6 +164,8 @@ pub struct Settings {
     pub external_service_cidrs: Vec<Prefix>,
     /// `AWS_VPC_K8S_CNI_BACKING_STORE`.
     pub backing_store: PathBuf,
+    /// `VPC_CNI_STATE_JOURNAL`.
+    pub state_journal: bool,
     /// `AWS_VPC_K8S_CNI_LOGLEVEL`.
     pub log_level: LogLevel,
     /// `AWS_VPC_K8S_CNI_LOG_FILE`.
@@ -240,6 +242,7 @@ impl Settings {
             backing_store: r
                 .optional(&t::AWS_VPC_K8S_CNI_BACKING_STORE, parse::path, "the default")?
                 .unwrap_or_else(|| PathBuf::from("/var/run/aws-node/ipam.json")),
+            state_journal: r.bool(&t::VPC_CNI_STATE_JOURNAL, false)?,
             log_level: r.parsed(&t::AWS_VPC_K8S_CNI_LOGLEVEL, LogLevel::Debug, parse::log_level)?,
             log_sink: r.log_sink(),
             introspection: introspection(&mut r)?,

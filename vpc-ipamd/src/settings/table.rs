@@ -105,6 +105,8 @@ variables! {
         "Addresses that the node has at least, used or not. 0 is unset. Overrides `WARM_ENI_TARGET` and `WARM_PREFIX_TARGET`.";
     MY_NODE_NAME, "none", "text; empty is unset", Any,
         "Name of this node, for logs.";
+    VPC_CNI_STATE_JOURNAL, "`false`", BOOL, Default,
+        "Append to a journal beside the state file instead of writing the file for each pod. For state files on a disk that is slow to sync; on a tmpfs it gains nothing. Up to 32 addresses are then out of use when the reference takes the file over.";
     VPC_CNI_VERSION, "the daemon's version", "letters, digits and `.-+_`; empty is unset", Default,
         "Version in the user agent of AWS requests.";
     VPC_CNI_WARM_MAX, "one ENI's worth wanted, two kept", COUNT, Default,

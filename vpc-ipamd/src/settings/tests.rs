@@ -47,6 +47,7 @@ const SAMPLES: &[(&Variable, &str, &str)] = &[
     (&t::MAX_ENI, "2", "0"),
     (&t::MAX_PODS, "17", "many"),
     (&t::MINIMUM_IP_TARGET, "3", "-3"),
+    (&t::VPC_CNI_STATE_JOURNAL, "true", "yes"),
     (&t::VPC_CNI_VERSION, "v1.2.3", "v1 (beta)"),
     (&t::VPC_CNI_WARM_MAX, "8", "-1"),
     (&t::VPC_CNI_WARM_MIN, "0", "few"),

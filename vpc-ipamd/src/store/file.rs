@@ -1,19 +1,15 @@
 //! The state file.
 
 use std::{
-    fs::{self, DirBuilder, File, TryLockError},
-    io::{self, Read as _, Write as _},
+    fs::{DirBuilder, File, TryLockError},
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use vpc_ipam_core::store::{Store, StoreError};
+use vpc_ipam_core::store::{Store, StoreError, Takes};
 
-/// Largest state file that is read. 64 MiB are about 200,000 leases, a thousand times a full node.
-const SIZE_MAX: u64 = 64 << 20;
-/// Leftover temporary files that one start removes. Each is one kill in the middle of a write.
-const LEFTOVERS_MAX: usize = 10_000;
+use super::{books::Books, disk::OsDisk};
 
 /// The checkpoint in a file: replaced by rename, so a reader finds the old or the new one, whole.
 ///
@@ -21,8 +17,7 @@ const LEFTOVERS_MAX: usize = 10_000;
 #[derive(Debug)]
 pub struct FileStore {
     path: PathBuf,
-    dir: PathBuf,
-    name: String,
+    books: Books<OsDisk>,
     /// Locked as long as the store lives. Beside the state file, whose inode changes with each save.
     _lock: File,
 }
@@ -34,12 +29,27 @@ impl FileStore {
     ///
     /// If the directory cannot be made or written, or another process has the store.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::new(path, false)
+    }
+
+    /// The same with a journal beside the file, for a disk that is slow to sync: a pod costs one small
+    /// write, and the file, in which [addresses are claimed ahead](vpc_ipam_core::checkpoint::Changes),
+    /// lags behind by [`RESERVED_MAX`](vpc_ipam_core::store::RESERVED_MAX) leases at the most. Either kind
+    /// of store reads what the other one wrote.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_with_journal(path: &Path) -> Result<Self, StoreError> {
+        Self::new(path, true)
+    }
+
+    fn new(path: &Path, journaled: bool) -> Result<Self, StoreError> {
         let fail = |message: String| StoreError::new(path.display().to_string(), message);
         let name = path
             .file_name()
             .and_then(|name| name.to_str())
-            .ok_or_else(|| fail("not the path of a file".to_owned()))?
-            .to_owned();
+            .ok_or_else(|| fail("not the path of a file".to_owned()))?;
         let dir = match path.parent() {
             Some(dir) if !dir.as_os_str().is_empty() => dir.to_owned(),
             _ => PathBuf::from("."),
@@ -50,9 +60,9 @@ impl FileStore {
             .create(&dir)
             .map_err(|e| fail(format!("cannot create directory {}: {e}", dir.display())))?;
         let lock = lock(&dir.join(format!("{name}.lock"))).map_err(fail)?;
-        let store = Self { path: path.to_owned(), dir, name, _lock: lock };
-        store.remove_leftovers().map_err(|e| store.failed("cannot clean up beside it", &e))?;
-        Ok(store)
+        let books = Books::open(OsDisk { dir }, name, journaled)
+            .map_err(|e| fail(format!("cannot clean up beside it: {e}")))?;
+        Ok(Self { path: path.to_owned(), books, _lock: lock })
     }
 
     /// Where the state file is.
@@ -60,60 +70,8 @@ impl FileStore {
         &self.path
     }
 
-    fn failed(&self, what: &str, why: &dyn std::fmt::Display) -> StoreError {
-        StoreError::new(self.path.display().to_string(), format!("{what}: {why}"))
-    }
-
-    fn temp_prefix(&self) -> String {
-        format!("{}.tmp", self.name)
-    }
-
-    fn remove_leftovers(&self) -> io::Result<()> {
-        let prefix = self.temp_prefix();
-        for entry in fs::read_dir(&self.dir)?.take(LEFTOVERS_MAX) {
-            let entry = entry?;
-            if entry.file_name().to_string_lossy().starts_with(&prefix) {
-                fs::remove_file(entry.path())?;
-            }
-        }
-        Ok(())
-    }
-
-    /// `ipam.json.enis`: no name that the reference uses.
-    fn hint_path(&self) -> PathBuf {
-        self.dir.join(format!("{}.enis", self.name))
-    }
-
-    fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
-        let fail = |what: &str, why: &dyn std::fmt::Display| {
-            StoreError::new(path.display().to_string(), format!("{what}: {why}"))
-        };
-        let file = match File::open(path) {
-            Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(fail("cannot open", &e)),
-        };
-        let mut content = Vec::new();
-        file.take(SIZE_MAX + 1).read_to_end(&mut content).map_err(|e| fail("cannot read", &e))?;
-        if content.len() as u64 > SIZE_MAX {
-            return Err(fail("cannot read", &"larger than any state file; move it away"));
-        }
-        Ok(Some(content))
-    }
-
-    fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {
-        // Mode 0600 by construction, and removed when dropped before `persist`.
-        let mut file =
-            tempfile::Builder::new().prefix(&self.temp_prefix()).tempfile_in(&self.dir)?;
-        file.write_all(content)?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|e| e.error)?;
-        self.sync_dir()
-    }
-
-    /// A rename is durable only once its directory is.
-    fn sync_dir(&self) -> io::Result<()> {
-        File::open(&self.dir)?.sync_all()
+    fn at(&self, error: StoreError) -> StoreError {
+        StoreError::new(self.path.with_file_name(error.path).display().to_string(), error.message)
     }
 }
 
@@ -135,36 +93,44 @@ fn lock(path: &Path) -> Result<File, String> {
 
 impl Store for FileStore {
     fn load(&self) -> Result<Option<Vec<u8>>, StoreError> {
-        self.read(&self.path)
+        self.books.load().map_err(|e| self.at(e))
     }
 
     fn save(&self, content: &[u8]) -> Result<(), StoreError> {
-        self.replace(&self.path, content).map_err(|e| self.failed("cannot write", &e))
+        self.books.save(content).map_err(|e| self.at(e))
+    }
+
+    fn takes(&self) -> Takes {
+        self.books.takes()
+    }
+
+    fn append(&self, changes: &[u8]) -> Result<(), StoreError> {
+        self.books.append(changes).map_err(|e| self.at(e))
     }
 
     fn load_hint(&self) -> Result<Option<Vec<u8>>, StoreError> {
-        self.read(&self.hint_path())
+        self.books.load_hint().map_err(|e| self.at(e))
     }
 
     fn save_hint(&self, content: &[u8]) -> Result<(), StoreError> {
-        let path = self.hint_path();
-        self.replace(&path, content)
-            .map_err(|e| StoreError::new(path.display().to_string(), format!("cannot write: {e}")))
+        self.books.save_hint(content).map_err(|e| self.at(e))
     }
 
     fn set_aside(&self) -> Result<String, StoreError> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let aside = self.dir.join(format!("{}.corrupt-{}", self.name, now.as_millis()));
-        fs::rename(&self.path, &aside)
-            .and_then(|()| self.sync_dir())
-            .map_err(|e| self.failed("cannot move aside", &e))?;
+        let aside = self.path.with_added_extension(format!("corrupt-{}", now.as_millis()));
+        let name = aside.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        self.books.set_aside(&name).map_err(|e| self.at(e))?;
         Ok(aside.display().to_string())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    use std::{
+        fs,
+        os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    };
 
     use super::*;
 

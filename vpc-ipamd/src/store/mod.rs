@@ -1,5 +1,8 @@
 //! Durable homes of the checkpoint.
 
+mod books;
+mod disk;
 mod file;
+mod frame;
 
 pub use self::file::FileStore;
