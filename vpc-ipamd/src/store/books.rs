@@ -190,5 +190,5 @@ impl<D: Disk> Books<D> {
 }
 
 #[cfg(test)]
-#[path = "crash_tests.rs"]
+#[path = "crash_tests/mod.rs"]
 mod tests;
