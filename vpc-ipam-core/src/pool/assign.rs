@@ -29,10 +29,17 @@ impl Pool {
             match lease.phase {
                 Phase::Adding { op, .. } => return Ok(Assign::Pending(op)),
                 Phase::Releasing { op, .. } => return Ok(self.take_up_again(&key, op, now)),
-                Phase::Held => {}
+                Phase::Held | Phase::Unsure { .. } => {}
             }
-            if self.is_wired(lease) {
+            if self.can_be_told(lease) {
                 return Ok(Assign::Ready(self.assignment(&key, lease)));
+            }
+            if let Phase::Unsure { .. } = lease.phase {
+                // Somebody waits for the write now.
+                let generation = self.journal.note(&key);
+                if let Some(lease) = self.leases.get_mut(&key) {
+                    lease.phase = Phase::Unsure { generation };
+                }
             }
             return self.wait(key, pod, true, now);
         }
@@ -76,6 +83,7 @@ impl Pool {
         let op = self.next_op();
         let Some(lease) = self.leases.get_mut(key) else { return Assign::Pending(op) };
         lease.phase = Phase::Adding { op, generation };
+        lease.made_by = Some(op);
         lease.allocated_ns = nanoseconds(now);
         self.reply_with_assignment(released, key);
         Assign::Pending(op)
@@ -120,14 +128,20 @@ impl Pool {
             phase: Phase::Adding { op, generation },
             told: false,
             first_generation: generation,
+            made_by: Some(op),
             unknown: Unknown::default(),
             quarantined: false,
         };
         self.leases.insert(key, lease);
     }
 
+    /// True if a pod may hear of its address: it works, and a restart would find it.
+    fn can_be_told(&self, lease: &Lease) -> bool {
+        lease.phase == Phase::Held && self.is_wired(lease)
+    }
+
     /// True if the host knows by which ENI the address leaves.
-    fn is_wired(&self, lease: &Lease) -> bool {
+    pub(super) fn is_wired(&self, lease: &Lease) -> bool {
         let place = lease.place.as_ref();
         place
             .and_then(|place| self.enis.get(&place.eni)?.cidrs().get(&place.cidr))
@@ -138,9 +152,9 @@ impl Pool {
     /// for their own address that it works.
     pub(super) fn serve(&mut self, now: Time) {
         for (op, key) in self.waiting.owners() {
-            if self.leases.get(&key).is_some_and(|lease| self.is_wired(lease)) {
+            if self.leases.get(&key).is_some_and(|lease| self.can_be_told(lease)) {
                 self.waiting.remove(op);
-                self.reply_with_assignment(op, &key);
+                self.tell(op, &key);
             }
         }
         while let Some(op) = self.waiting.first() {
@@ -201,7 +215,7 @@ impl Pool {
                     return self.release_claims(key);
                 }
             }
-            Phase::Held => {}
+            Phase::Held | Phase::Unsure { .. } => {}
         }
         let op = self.next_op();
         let generation = self.journal.note(key);
@@ -210,6 +224,17 @@ impl Pool {
             lease.phase = Phase::Releasing { op, generation };
         }
         Release::Pending(op)
+    }
+
+    /// See [`Pool::abandon`].
+    pub(super) fn begin_abandon(&mut self, key: &SandboxKey, op: OpId) -> Release {
+        if self.waiting.op_of(key) == Some(op) {
+            self.waiting.remove(op);
+        }
+        match self.leases.get(key) {
+            Some(lease) if lease.made_by == Some(op) => self.begin_release(key),
+            _ => Release::Absent,
+        }
     }
 
     /// Forgets a lease. The address rests from `released` on; without it, it is free at once.
@@ -222,6 +247,14 @@ impl Pool {
         });
         self.free_address(lease.place.as_ref(), lease.ip, past);
         Some(lease)
+    }
+
+    /// Answers an ADD: from now on a pod may use the address.
+    pub(super) fn tell(&mut self, op: OpId, key: &SandboxKey) {
+        if let Some(lease) = self.leases.get_mut(key) {
+            lease.told = true;
+        }
+        self.reply_with_assignment(op, key);
     }
 
     pub(super) fn reply_with_assignment(&mut self, op: OpId, key: &SandboxKey) {

@@ -26,6 +26,9 @@ impl Pool {
                     None => self.commit_release(op, &key, now),
                     Some(error) => self.roll_back_release(op, &key, error),
                 },
+                Some(Phase::Unsure { generation: g }) if g == generation => {
+                    self.settle_unsure(&key, error.is_none());
+                }
                 // Changed again since: a later write decides.
                 _ => {}
             }
@@ -33,23 +36,27 @@ impl Pool {
     }
 
     fn commit_add(&mut self, op: OpId, key: &SandboxKey, now: Time) {
-        let place = self.leases.get(key).and_then(|lease| lease.place.as_ref());
-        if !place.is_some_and(|place| self.is_confirmed(place)) {
+        let works = |lease: &super::Lease| {
+            self.is_wired(lease) && lease.place.as_ref().is_some_and(|p| self.is_confirmed(p))
+        };
+        if !self.leases.get(key).is_some_and(works) {
             self.wait_again(op, key, now);
             return;
         }
         if let Some(lease) = self.leases.get_mut(key) {
             lease.phase = Phase::Held;
-            lease.told = true;
         }
-        self.reply_with_assignment(op, key);
+        self.tell(op, key);
     }
 
-    /// The address does not work now. A pod that has used it before waits for it; any other gets
-    /// another one: the cloud stopped showing the address while its lease was being written.
+    /// The address does not work now. A pod that has used it before waits for it, as does any whose
+    /// ENI is being set up again; the others get another one: the cloud stopped showing the address
+    /// while its lease was being written.
     fn wait_again(&mut self, op: OpId, key: &SandboxKey, now: Time) {
+        let place = self.leases.get(key).and_then(|lease| lease.place.as_ref());
+        let confirmed = place.is_some_and(|place| self.is_confirmed(place));
         let Some(lease) = self.leases.get_mut(key) else { return };
-        let (owner, pod) = (lease.told, lease.pod.clone());
+        let (owner, pod) = (lease.told || confirmed, lease.pod.clone());
         if owner {
             lease.phase = Phase::Held;
         } else {
@@ -74,10 +81,16 @@ impl Pool {
     }
 
     fn roll_back_release(&mut self, op: OpId, key: &SandboxKey, error: &str) {
-        if let Some(lease) = self.leases.get_mut(key) {
-            lease.phase = Phase::Held;
-        }
+        self.settle_unsure(key, false);
         let result = Err(AssignError::NotDurable(error.to_owned()));
         self.replies.push_back(Reply { op, result });
+    }
+
+    /// The file has the lease, or the next write must bring it back.
+    fn settle_unsure(&mut self, key: &SandboxKey, written: bool) {
+        let generation = if written { 0 } else { self.journal.note_again(key) };
+        if let Some(lease) = self.leases.get_mut(key) {
+            lease.phase = if written { Phase::Held } else { Phase::Unsure { generation } };
+        }
     }
 }

@@ -56,6 +56,12 @@ impl Journal {
         self.want()
     }
 
+    /// Notes that the write which follows a failed one must contain this lease. Nobody waits for it.
+    pub(super) fn note_again(&mut self, key: &SandboxKey) -> u64 {
+        self.changed.push(key.clone());
+        self.generation
+    }
+
     /// Asks for a write although no lease waits for it.
     pub(super) fn rewrite(&mut self) {
         self.more = true;

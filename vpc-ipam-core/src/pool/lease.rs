@@ -20,9 +20,19 @@ pub(super) struct Place {
 /// takes the step.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Phase {
-    Adding { op: OpId, generation: u64 },
+    Adding {
+        op: OpId,
+        generation: u64,
+    },
     Held,
-    Releasing { op: OpId, generation: u64 },
+    Releasing {
+        op: OpId,
+        generation: u64,
+    },
+    /// Its release could not be written, but the file may have lost it all the same.
+    Unsure {
+        generation: u64,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -38,6 +48,8 @@ pub(super) struct Lease {
     pub(super) told: bool,
     /// The first write that contains it.
     pub(super) first_generation: u64,
+    /// The ADD that made it; `None` if an earlier life did.
+    pub(super) made_by: Option<OpId>,
     /// What else its entry in the state file says.
     pub(super) unknown: checkpoint::Unknown,
     /// Nobody's lease: it keeps an address out of use that the state file does not explain.

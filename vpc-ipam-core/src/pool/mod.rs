@@ -155,6 +155,7 @@ impl Pool {
                 phase: Phase::Held,
                 told: true,
                 first_generation: 0,
+                made_by: None,
                 unknown: lease.unknown.clone(),
                 quarantined: false,
             };
@@ -229,6 +230,15 @@ impl Pool {
         let answer = self.begin_release(key);
         self.settle(now);
         Ok(answer)
+    }
+
+    /// Takes back what the ADD `op` has made or waits for, since nobody wants its answer any more: its
+    /// caller has gone, or could not be told. A lease that was there before that ADD stays.
+    pub fn abandon(&mut self, key: &SandboxKey, op: OpId, now: Time) -> Release {
+        self.expire(now);
+        let answer = self.begin_abandon(key, op);
+        self.settle(now);
+        answer
     }
 
     /// Learns of something that happened.

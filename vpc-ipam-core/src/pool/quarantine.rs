@@ -57,6 +57,7 @@ impl Quarantine {
             phase: Phase::Held,
             told: true,
             first_generation: 0,
+            made_by: None,
             unknown: Unknown::default(),
             quarantined: true,
         };

@@ -22,7 +22,7 @@ use vpc_ipam_core::{
     cloud::InstanceFacts,
     config::ConfigError,
     driver::{Driver, Job},
-    id::SandboxKey,
+    id::{OpId, SandboxKey},
     pool::{Action, Assign, Event, Release},
 };
 
@@ -231,8 +231,8 @@ impl Engine {
         match request {
             Request::Add { reply, .. } if reply.is_closed() => {}
             Request::Abandoned { key } => {
-                if self.waiters.is_abandoned(&key) {
-                    self.undo(&key);
+                if let Some(op) = self.waiters.abandoned(&key) {
+                    self.undo(&key, op);
                 }
             }
             Request::Add { key, pod, reply } => match pool.assign(key.clone(), pod, now) {
@@ -291,18 +291,18 @@ impl Engine {
         if replies.is_empty() {
             return false;
         }
-        for key in self.waiters.deliver(replies) {
-            self.undo(&key);
+        for (key, op) in self.waiters.deliver(replies) {
+            self.undo(&key, op);
         }
         true
     }
 
     /// Takes back what an ADD asked for, whose caller has gone: no pod will ever use it.
-    fn undo(&mut self, key: &SandboxKey) {
+    fn undo(&mut self, key: &SandboxKey, op: OpId) {
         tracing::info!(sandbox = %key, "the caller of this ADD has gone; it is undone");
         self.parts.counters.add(Counter::Undelivered, "");
-        // If it cannot be released now, the runtime's DEL will: it sends one for a failed ADD.
-        let _ = self.parts.driver.pool_mut().release(key, self.parts.clock.now());
+        // Whether that was durable nobody waits for: the runtime sends a DEL for a failed ADD.
+        let _ = self.parts.driver.pool_mut().abandon(key, op, self.parts.clock.now());
     }
 
     fn degrade(&mut self, reason: &'static str, message: String) {

@@ -29,16 +29,17 @@ impl Waiters {
         self.adds.is_empty() && self.dels.is_empty()
     }
 
-    /// True if an address is on its way to `key`, and all who asked for it have gone.
-    pub(super) fn is_abandoned(&self, key: &SandboxKey) -> bool {
-        let mut waiting = self.adds.values().filter(|(k, _)| k == key).flat_map(|(_, w)| w);
-        waiting.next().is_some_and(AddReply::is_closed) && waiting.all(AddReply::is_closed)
+    /// The ADD that brings an address to `key`, if all who asked for it have gone.
+    pub(super) fn abandoned(&self, key: &SandboxKey) -> Option<OpId> {
+        let mut adds = self.adds.iter().filter(|(_, (k, _))| k == key);
+        let (newest, _) = adds.clone().next_back()?;
+        adds.all(|(_, (_, waiting))| waiting.iter().all(AddReply::is_closed)).then_some(*newest)
     }
 
-    /// Answers all who wait for one of `replies`, and returns the sandboxes whose address nobody
-    /// took. A key is not among them while another caller of the same sandbox has its answer or
+    /// Answers all who wait for one of `replies`, and returns the ADDs whose address nobody took, with
+    /// their sandboxes. A key is not among them while another caller of the same sandbox has its answer or
     /// still waits: a runtime that repeats an ADD must not lose the address to its first attempt.
-    pub(super) fn deliver(&mut self, replies: Vec<Reply>) -> Vec<SandboxKey> {
+    pub(super) fn deliver(&mut self, replies: Vec<Reply>) -> Vec<(SandboxKey, OpId)> {
         let mut undelivered = BTreeSet::new();
         let mut delivered = BTreeSet::new();
         for reply in replies {
@@ -54,7 +55,7 @@ impl Waiters {
             if taken {
                 delivered.insert(key);
             } else if ready {
-                undelivered.insert(key);
+                undelivered.insert((key, reply.op));
             }
         }
         let waits = |key: &SandboxKey| {
@@ -62,7 +63,8 @@ impl Waiters {
                 .values()
                 .any(|(k, waiting)| k == key && waiting.iter().any(|w| !w.is_closed()))
         };
-        undelivered.into_iter().filter(|key| !delivered.contains(key) && !waits(key)).collect()
+        undelivered.retain(|(key, _)| !delivered.contains(key) && !waits(key));
+        undelivered.into_iter().collect()
     }
 
     fn deliver_del(&mut self, reply: Reply) {
@@ -105,7 +107,7 @@ mod tests {
         let (reply, answer) = oneshot::channel();
         waiters.add(OpId(1), key("a"), reply);
         drop(answer);
-        assert_eq!(waiters.deliver(vec![ready(1, "a")]), [key("a")]);
+        assert_eq!(waiters.deliver(vec![ready(1, "a")]), [(key("a"), OpId(1))]);
         assert!(waiters.is_empty());
     }
 
@@ -139,16 +141,16 @@ mod tests {
     #[test]
     fn a_request_is_abandoned_when_the_last_caller_has_gone() {
         let mut waiters = Waiters::default();
-        assert!(!waiters.is_abandoned(&key("a")), "nobody asked");
+        assert_eq!(waiters.abandoned(&key("a")), None, "nobody asked");
         let (first, gone) = oneshot::channel();
         let (second, answer) = oneshot::channel();
         waiters.add(OpId(1), key("a"), first);
         waiters.add(OpId(1), key("a"), second);
         drop(gone);
-        assert!(!waiters.is_abandoned(&key("a")));
+        assert_eq!(waiters.abandoned(&key("a")), None);
         drop(answer);
-        assert!(waiters.is_abandoned(&key("a")));
-        assert!(!waiters.is_abandoned(&key("b")));
+        assert_eq!(waiters.abandoned(&key("a")), Some(OpId(1)));
+        assert_eq!(waiters.abandoned(&key("b")), None);
     }
 
     #[test]
