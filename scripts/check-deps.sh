@@ -39,6 +39,18 @@ forbid "the SDK" "$sdk|$tls|$kube" vpc-eni-aws --no-default-features --features 
 forbid "the SDK, TLS and Kubernetes" "$sdk|$tls|$kube|vpc-eni-aws" vpc-cni-plugin
 forbid "the SDK" "$sdk|$tls|$kube" vpc-examples
 
+# The core's sources name nothing of std that reads a clock, the environment, files, sockets or threads.
+# Tests may. Clippy bans the usual calls as well (vpc-ipam-core/clippy.toml); this needs no list of calls.
+impure='env|fs|io|os|process|thread|Instant|SystemTime|TcpListener|TcpStream|UdpSocket|RandomState'
+named=$(find vpc-ipam-core/src -name '*.rs' ! -path '*/tests/*' ! -name '*tests.rs' -exec sed -s '/#\[cfg(test)\]/,$d; s|//.*||' {} + |
+    tr '\n' ' ' | grep -oE '\bstd::(\{[^;]*;|[A-Za-z_:]+)' | grep -owE "$impure" | sort -u | paste -sd ' ' || true)
+if [ -n "$named" ]; then
+    echo "error: vpc-ipam-core must not use std's $named: it is told the time and asks for what it wants done" >&2
+    failed=1
+else
+    echo "ok: vpc-ipam-core names no clock, environment, file, socket or thread"
+fi
+
 # The SDK must have the same features in a build with and without dev-dependencies.
 features() {
     "$CARGO" tree --locked --workspace -e "$1,no-proc-macro" --prefix none -f '{p} [{f}]' | sed 's/ (.*)//; s/ (\*)//' | sort -u
