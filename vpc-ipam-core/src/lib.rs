@@ -109,7 +109,7 @@
 //!         }
 //!         Action::SetUpEni { op, .. } => Event::EniSetUp { op, result: Ok(()) },
 //!         // Write `checkpoint::encode(&pool.checkpoint())` before anything else happens.
-//!         Action::Persist { op, .. } => Event::Persisted { op, result: Ok(()) },
+//!         Action::Persist { op } => Event::Persisted { op, result: Ok(()) },
 //!         other => unreachable!("{other:?}"),
 //!     };
 //!     pool.handle(event, now);
@@ -122,6 +122,7 @@
 
 pub mod addr;
 mod backoff;
+pub mod branch;
 pub mod checkpoint;
 pub mod cloud;
 pub mod config;
@@ -130,6 +131,7 @@ pub mod driver;
 mod eni;
 pub mod hint;
 pub mod id;
+pub mod k8s;
 pub mod plan;
 pub mod policy;
 pub mod pool;

@@ -2,7 +2,6 @@
 
 mod abandon;
 mod bench;
-mod cards;
 mod cooldown;
 mod growth;
 mod host;
