@@ -46,7 +46,7 @@ fn settle(pool: &mut Pool, enis: &[CloudEni], now: Time) {
                 op,
                 result: Ok(CloudView { enis: enis.to_vec(), authority: Authority::Ec2 }),
             },
-            Action::Persist { op } => Event::Persisted { op, result: Ok(()) },
+            Action::Persist { op, .. } => Event::Persisted { op, result: Ok(()) },
             Action::SetUpEni { op, .. } => Event::EniSetUp { op, result: Ok(()) },
             other => panic!("a full pool asks for {other:?}"),
         };

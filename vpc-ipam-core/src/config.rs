@@ -14,6 +14,9 @@ const ADD_WAIT_DEFAULT: Duration = Duration::from_secs(45);
 /// Pods of a node whose capacity nobody knows.
 const MAX_PODS_DEFAULT: u32 = 110;
 
+/// Difference between the seeds of neighbouring cards: odd and large, so that they share no sequence.
+const SEED_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// How much to keep ready, in the reference's terms.
 ///
 /// Precedence: address targets, then the prefix target (prefix mode), then the ENI target.
@@ -55,13 +58,15 @@ pub enum AllocationMode {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct PoolConfig {
+    /// Network card that the pool's ENIs are attached to. It minds no other.
+    pub card: u32,
     /// What ENIs hold.
     pub mode: AllocationMode,
     /// What to keep ready.
     pub targets: WarmTargets,
     /// Whether the targets decide what to keep ready, or a policy that learns.
     pub policy: PolicyConfig,
-    /// ENIs this node may have: the instance limit, or `MAX_ENI` if that is smaller.
+    /// ENIs this card may have: the instance limit, or `MAX_ENI` if that is smaller.
     pub max_enis: u32,
     /// Secondary addresses or prefixes per ENI: the instance limit less the primary address.
     pub slots: u32,
@@ -120,6 +125,7 @@ impl PoolConfig {
             return Err(ConfigError::PrefixModeWithoutTarget);
         }
         Ok(Self {
+            card: 0,
             mode,
             targets,
             policy: PolicyConfig::default(),
@@ -132,6 +138,23 @@ impl PoolConfig {
             seed: 0,
             remember: false,
         })
+    }
+
+    /// The configuration of another network card of the same node, which may have `max_enis` ENIs.
+    ///
+    /// One free address is kept there, in whole prefixes in prefix mode, whatever the targets of card
+    /// 0: only pods that ask for an address on every card, and those that card 0 has no address for,
+    /// use it.
+    pub fn on_card(&self, card: u32, max_enis: u32) -> Self {
+        Self {
+            card,
+            targets: WarmTargets { enis: 0, ips: 1, minimum_ips: 1, prefixes: 0 },
+            policy: PolicyConfig::Static,
+            max_enis,
+            // Cards that fail together must not retry together.
+            seed: self.seed.wrapping_add(u64::from(card).wrapping_mul(SEED_STEP)),
+            ..self.clone()
+        }
     }
 
     /// Addresses that one slot gives: 16 in prefix mode, else 1.

@@ -117,7 +117,7 @@ impl Driver {
             Action::UnassignAddresses { op, eni, cidrs } => self.cloud_job(move |c| async move {
                 Event::AddressesUnassigned { op, result: c.unassign_addresses(&eni, &cidrs).await }
             }),
-            Action::Persist { op } => {
+            Action::Persist { op, .. } => {
                 let write = self.persist();
                 Job::Blocking(Box::new(move || Event::Persisted { op, result: write() }))
             }

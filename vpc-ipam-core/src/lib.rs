@@ -109,7 +109,7 @@
 //!         }
 //!         Action::SetUpEni { op, .. } => Event::EniSetUp { op, result: Ok(()) },
 //!         // Write `checkpoint::encode(&pool.checkpoint())` before anything else happens.
-//!         Action::Persist { op } => Event::Persisted { op, result: Ok(()) },
+//!         Action::Persist { op, .. } => Event::Persisted { op, result: Ok(()) },
 //!         other => unreachable!("{other:?}"),
 //!     };
 //!     pool.handle(event, now);

@@ -47,6 +47,9 @@ pub enum Action {
     Persist {
         /// Operation.
         op: OpId,
+        /// Network card whose checkpoint it is: each has a
+        /// [file of its own](crate::checkpoint::path_of_card).
+        card: u32,
     },
     /// Store the [hint](crate::hint) as it is when this action is taken; answered by
     /// [`Event::Remembered`]. Asked for only if the configuration says so.
@@ -88,7 +91,7 @@ impl Action {
             | Self::CreateEni { op, .. }
             | Self::DeleteEni { op, .. }
             | Self::Describe { op }
-            | Self::Persist { op }
+            | Self::Persist { op, .. }
             | Self::Remember { op }
             | Self::SetUpEni { op, .. }
             | Self::TearDownEni { op, .. }
@@ -183,7 +186,7 @@ pub struct Assignment {
     pub eni: Option<EniId>,
     /// Device index of that ENI; 0 without one.
     pub device: u32,
-    /// Network card of that ENI; 0 without one.
+    /// Network card of that ENI, or of the pool without one.
     pub card: u32,
     /// Routing table of that ENI; the main table without one.
     pub table: u32,

@@ -271,7 +271,7 @@ impl Pool {
             ip: lease.ip,
             eni: eni.map(|eni| eni.id.clone()),
             device: eni.map_or(0, |eni| eni.device),
-            card: eni.map_or(0, |eni| eni.card),
+            card: eni.map_or(self.config.card, |eni| eni.card),
             table: eni.map_or(MAIN_TABLE, |eni| eni.table()),
         }
     }

@@ -153,7 +153,7 @@ impl Pool {
                 }
             }
             Growth::Create { count } => {
-                let request = CreateEni::new(0, count);
+                let request = CreateEni::new(self.config.card, count);
                 let op = self.issue(Op::Create { count }, |op| Action::CreateEni { op, request });
                 self.growth.creating.insert(op, count);
             }

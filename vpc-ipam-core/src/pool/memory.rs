@@ -92,7 +92,8 @@ impl Pool {
     /// Leases find their ENIs at once. Free addresses are given to pods only after the cloud has failed
     /// to answer. EC2's view replaces all of it; nothing is given up on its word.
     pub fn recall(&mut self, enis: &[CloudEni], now: Time) {
-        for cloud in enis.iter().filter(|eni| eni.card == 0) {
+        let card = self.config.card;
+        for cloud in enis.iter().filter(|eni| eni.card == card) {
             self.adopt(cloud, Authority::Imds, now);
             let Some(eni) = self.enis.get_mut(&cloud.id) else { continue };
             eni.edit_all(|_, cidr| cidr.remembered = true);

@@ -269,7 +269,7 @@ impl Pool {
         if self.journal.wants_write(now) {
             let op = self.next_op();
             self.journal.start(op);
-            return Some(Action::Persist { op });
+            return Some(Action::Persist { op, card: self.config.card });
         }
         if self.config.remember && self.memory.wants_write(now) {
             let op = self.next_op();

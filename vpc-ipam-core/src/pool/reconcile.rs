@@ -116,7 +116,8 @@ impl Pool {
 
     fn reconcile(&mut self, view: CloudView, sequence: u64, now: Time) {
         let authoritative = view.authority == Authority::Ec2;
-        let shown: Vec<CloudEni> = view.enis.into_iter().filter(|eni| eni.card == 0).collect();
+        let card = self.config.card;
+        let shown: Vec<CloudEni> = view.enis.into_iter().filter(|eni| eni.card == card).collect();
         if authoritative {
             self.foreign =
                 shown.iter().filter(|eni| is_foreign(eni)).map(|eni| eni.id.clone()).collect();

@@ -2,6 +2,7 @@
 
 mod abandon;
 mod bench;
+mod cards;
 mod cooldown;
 mod growth;
 mod host;

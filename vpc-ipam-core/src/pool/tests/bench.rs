@@ -75,18 +75,23 @@ impl Bench {
         bench
     }
 
-    /// A new ENI in the cloud; the first one is primary.
+    /// A new ENI in the cloud, on card 0; the first one is primary.
     pub(super) fn attach_eni(&mut self) -> EniId {
+        self.attach_eni_to(0)
+    }
+
+    pub(super) fn attach_eni_to(&mut self, card: u32) -> EniId {
         let n = self.next_eni;
         self.next_eni += 1;
         let id = EniId::new(&format!("eni-{n}")).unwrap();
-        let used: Vec<u32> = self.enis.values().map(|e| e.device).collect();
+        let enis = self.enis.values().filter(|e| e.card == card);
+        let used: Vec<u32> = enis.map(|e| e.device).collect();
         let device = (0..).find(|d| !used.contains(d)).unwrap();
         let eni = CloudEni {
             id: id.clone(),
             mac: MacAddr([2, 0, 0, 0, 0, u8::try_from(n).unwrap()]),
             device,
-            card: 0,
+            card,
             kind: EniKind::Interface,
             primary: n == 0,
             subnet: "subnet-1".parse().unwrap(),
@@ -176,7 +181,7 @@ impl Bench {
             }
             Action::CreateEni { op, request } => {
                 let result = self.fail("CreateNetworkInterface").map(|()| {
-                    let id = self.attach_eni();
+                    let id = self.attach_eni_to(request.card);
                     self.assign_in_cloud(&id, request.count);
                     self.enis[&id].clone()
                 });
@@ -196,7 +201,7 @@ impl Bench {
                     result: self.fail("DescribeNetworkInterfaces").map(|()| view),
                 }
             }
-            Action::Persist { op } => {
+            Action::Persist { op, .. } => {
                 let error = || StoreError::new("/var/run/ipam.json", "no space left on device");
                 let result = if self.store_fails { Err(error()) } else { Ok(()) };
                 Event::Persisted { op, result }

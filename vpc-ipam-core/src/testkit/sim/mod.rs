@@ -229,7 +229,7 @@ impl Sim {
         let start = self.now + self.random.up_to(finish.since(self.now));
         match action {
             // Half of all actions of a long run, and nothing would come of them.
-            Action::Persist { op } if !detail.state_file => {
+            Action::Persist { op, .. } if !detail.state_file => {
                 let done = Event::Persisted { op, result: Ok(()) };
                 self.agenda.push(finish, Item::Deliver(done));
             }
