@@ -84,6 +84,21 @@ pub enum Action {
 }
 
 impl Action {
+    /// The variant's name, for logs and counters.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::AssignAddresses { .. } => "AssignAddresses",
+            Self::CreateEni { .. } => "CreateEni",
+            Self::DeleteEni { .. } => "DeleteEni",
+            Self::Describe { .. } => "Describe",
+            Self::Persist { .. } => "Persist",
+            Self::Remember { .. } => "Remember",
+            Self::SetUpEni { .. } => "SetUpEni",
+            Self::TearDownEni { .. } => "TearDownEni",
+            Self::UnassignAddresses { .. } => "UnassignAddresses",
+        }
+    }
+
     /// The operation that the answer must carry.
     pub fn op(&self) -> OpId {
         match self {

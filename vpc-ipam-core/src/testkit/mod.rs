@@ -6,6 +6,7 @@ pub mod check;
 mod cloud;
 mod datapath;
 pub mod ec2;
+pub mod script;
 pub mod sim;
 mod store;
 pub mod workload;

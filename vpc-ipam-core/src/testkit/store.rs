@@ -22,6 +22,8 @@ struct State {
     saves: u64,
     failures: u32,
     failures_keep_content: bool,
+    stops_before_rename: bool,
+    temporary: Option<Vec<u8>>,
 }
 
 impl MemoryStore {
@@ -43,6 +45,17 @@ impl MemoryStore {
         let mut state = lock(&self.state);
         state.failures = times;
         state.failures_keep_content = keeps_content;
+    }
+
+    /// Lets the next save end after its temporary file is written and before that takes the place of
+    /// the old content, as if the process died in between.
+    pub fn stop_before_rename(&self) {
+        lock(&self.state).stops_before_rename = true;
+    }
+
+    /// What a save that ended before its time has left behind. No start reads it.
+    pub fn temporary(&self) -> Option<Vec<u8>> {
+        lock(&self.state).temporary.clone()
     }
 
     /// What a restart would find.
@@ -79,6 +92,10 @@ impl Store for MemoryStore {
     fn save(&self, content: &[u8]) -> Result<(), StoreError> {
         let mut state = lock(&self.state);
         state.saves += 1;
+        if std::mem::take(&mut state.stops_before_rename) {
+            state.temporary = Some(content.to_vec());
+            return Err(StoreError::new(PATH, "the process ended before the file was renamed"));
+        }
         let fails = state.failures > 0;
         state.failures = state.failures.saturating_sub(1);
         if !fails || state.failures_keep_content {

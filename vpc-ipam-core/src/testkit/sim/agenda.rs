@@ -7,7 +7,9 @@ use crate::{driver::Job, pool::Event, time::Time};
 #[derive(Debug)]
 pub(super) enum Item {
     /// A call takes effect; its answer arrives at `finish`.
-    Start { job: Job, finish: Time },
+    Start { what: &'static str, job: Job, finish: Time },
+    /// A call of a daemon that was killed takes effect.
+    Orphan(Job),
     /// An answer arrives.
     Deliver(Event),
 }
@@ -34,7 +36,8 @@ impl Agenda {
         Some(entry.remove())
     }
 
-    pub(super) fn take(&mut self) -> Vec<Item> {
-        std::mem::take(&mut self.items).into_values().collect()
+    pub(super) fn take(&mut self) -> Vec<(Time, Item)> {
+        let items = std::mem::take(&mut self.items);
+        items.into_iter().map(|((at, _), item)| (at, item)).collect()
     }
 }

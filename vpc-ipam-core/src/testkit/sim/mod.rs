@@ -15,8 +15,11 @@
 
 mod agenda;
 mod config;
+mod crash;
 mod kubelet;
+mod outside;
 mod pods;
+mod rest;
 mod tally;
 
 use std::{
@@ -29,6 +32,7 @@ use std::{
 use self::agenda::{Agenda, Item};
 pub use self::{
     config::{Detail, Latency, SimConfig, SimError},
+    crash::{InFlight, Kill, Moment},
     kubelet::Kubelet,
     pods::Answer,
     tally::{CloudFailures, Level, Waits},
@@ -41,9 +45,7 @@ use super::{
 };
 use crate::{
     backoff::Jitter,
-    checkpoint,
     driver::{Driver, Job},
-    hint,
     id::{InstanceId, OpId, SandboxKey},
     pool::{Action, Event, Pool},
     time::Time,
@@ -66,6 +68,7 @@ pub struct Sim {
     random: Jitter,
     agenda: Agenda,
     restarts: u64,
+    doom: crash::Doom,
     /// Successful changes in the cloud that the pool heard of.
     changes: u64,
     actions: Vec<(Time, Action)>,
@@ -109,6 +112,7 @@ impl Sim {
             now,
             agenda: Agenda::default(),
             restarts: 0,
+            doom: crash::Doom::default(),
             changes: 0,
             actions: Vec::new(),
             requests: BTreeMap::new(),
@@ -156,24 +160,6 @@ impl Sim {
         Err(Violation(format!("more than {STEPS_MAX} steps before {end}")))
     }
 
-    /// Lets time pass until the pool has changed nothing in the cloud for ten minutes.
-    ///
-    /// # Errors
-    ///
-    /// If that takes more than `limit`, or the first violation.
-    pub fn quiesce(&mut self, limit: Duration) -> Result<(), Violation> {
-        const QUIET: Duration = Duration::from_secs(600);
-        let end = self.now + limit;
-        while self.now < end {
-            let before = self.changes;
-            self.run_for(QUIET)?;
-            if self.changes == before {
-                return check::nothing_leaked(self.driver.pool(), &self.world(), &self.instance);
-            }
-        }
-        Err(Violation(format!("the pool still changes the cloud after {limit:?}")))
-    }
-
     fn next_at(&self) -> Option<Time> {
         // A timeout that is already over is due now, not in the past.
         let timeout = self.driver.poll_timeout().map(|at| at.max(self.now));
@@ -187,10 +173,14 @@ impl Sim {
 
     fn step(&mut self) -> Result<(), Violation> {
         match self.agenda.pop(self.now) {
-            Some(Item::Start { job, finish }) => {
-                let event = run(job)?;
+            Some(Item::Start { what, job, finish }) => {
+                let Some(event) = self.take_effect(what, job)? else { return Ok(()) };
                 self.agenda.push(finish, Item::Deliver(event));
                 // The pool has not been told anything, not even the time.
+                return self.check_step();
+            }
+            Some(Item::Orphan(job)) => {
+                run(job)?;
                 return self.check_step();
             }
             Some(Item::Deliver(event)) => {
@@ -211,6 +201,9 @@ impl Sim {
 
     /// Starts jobs, delivers answers, checks everything.
     fn drain(&mut self) -> Result<(), Violation> {
+        if self.comes(Moment::Decided) {
+            return self.kill();
+        }
         self.deliver_replies()?;
         while let Some(action) = self.driver.pool_mut().poll_action(self.now) {
             self.start(action);
@@ -238,14 +231,15 @@ impl Sim {
                 self.agenda.push(finish, Item::Deliver(done));
             }
             action => {
+                let what = action.name();
                 let job = self.driver.job(action);
-                self.agenda.push(start, Item::Start { job, finish });
+                self.agenda.push(start, Item::Start { what, job, finish });
             }
         }
     }
 
     fn check_step(&self) -> Result<(), Violation> {
-        if self.config.detail.checks { self.check() } else { Ok(()) }
+        if self.is_checked() { self.check() } else { Ok(()) }
     }
 
     /// All invariants.
@@ -256,47 +250,6 @@ impl Sim {
     pub fn check(&self) -> Result<(), Violation> {
         check::pool(self.driver.pool())?;
         self.check_pods()
-    }
-
-    /// Kills the daemon and starts another one from what is stored. Calls under way may or may not
-    /// take effect; nobody hears of it. The runtime then deletes the pods whose ADD was not answered
-    /// and repeats its DELs.
-    ///
-    /// # Errors
-    ///
-    /// The first violation, an unreadable state file included.
-    pub fn crash(&mut self) -> Result<(), Violation> {
-        for item in self.agenda.take() {
-            if let Item::Start { job, .. } = item
-                && self.random.up_to(Duration::from_millis(1)).is_zero()
-            {
-                run(job)?;
-            }
-        }
-        self.restarts += 1;
-        let content = self.store.content();
-        let leases =
-            content.as_deref().map_or(Ok(checkpoint::Checkpoint::default()), |content| {
-                checkpoint::decode(content).map_err(|e| Violation(e.to_string()))
-            })?;
-        let mut config = self.config.pool.clone();
-        config.seed = config.seed.wrapping_add(self.restarts);
-        let mut pool = Pool::restore(config, &leases, self.now);
-        if let Some(content) = self.store.hint() {
-            let hint = hint::decode(&content).map_err(|e| Violation(e.to_string()))?;
-            pool.recall(&hint.enis, self.now);
-        }
-        self.driver =
-            Driver::new(pool, self.cloud.clone(), self.datapath.clone(), self.store.clone());
-        // The cooldown is not stored.
-        self.released.clear();
-        self.drain()?;
-        let unanswered = std::mem::take(&mut self.requests);
-        for request in unanswered.into_values() {
-            self.answer(&request, false);
-            self.request_release(&request.key)?;
-        }
-        Ok(())
     }
 
     /// Feeds an event that answers no action, such as [`Event::Draining`].

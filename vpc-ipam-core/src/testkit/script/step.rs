@@ -1,0 +1,94 @@
+//! What can happen to a node.
+
+use std::time::Duration;
+
+use crate::{
+    config::{AllocationMode, WarmTargets},
+    policy::PolicyConfig,
+    testkit::{
+        Reach,
+        ec2::{Ec2Action, Ec2Error},
+        sim::InFlight,
+    },
+};
+
+/// One thing that happens. Numbers that name nothing, such as the third ENI of two, make it a step in
+/// which nothing happens, so any list of steps is a history.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Step {
+    /// The pod of that number comes, or repeats its request.
+    Add(u32),
+    /// The pods of all lower numbers come at once, those that are there repeating their request.
+    Burst(u32),
+    /// The daemon is killed and started again.
+    Crash(InFlight),
+    /// The daemon will be killed when so many [moments](crate::testkit::sim::Moment) have passed; 0 is
+    /// the next one.
+    CrashIn(u64, InFlight),
+    /// Calls of an action fail.
+    FailCloud {
+        /// The action.
+        action: Ec2Action,
+        /// With what.
+        error: Ec2Error,
+        /// How many.
+        times: u32,
+    },
+    /// So many set-ups and take-downs of ENIs fail.
+    FailHost(u32),
+    /// Writes of the state file and of the hint fail.
+    FailStore {
+        /// How many of each.
+        times: u32,
+        /// The state file has the new content all the same: the last step of the write failed.
+        keeps_content: bool,
+    },
+    /// All failures end.
+    Heal,
+    /// Somebody else changes the node's ENIs.
+    Outside(Outside),
+    /// Time passes.
+    Pass(Duration),
+    /// From now on so much of the cloud can be reached.
+    Reach(Reach),
+    /// The pod of that number goes.
+    Release(u32),
+    /// All pods go that ever came.
+    ReleaseAll,
+    /// The settings change.
+    Set(Setting),
+}
+
+/// What others do behind the daemon's back.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Outside {
+    /// Adds so many addresses, or prefixes in prefix mode, to the last ENI.
+    Assign(u32),
+    /// Says whose the secondary ENI of that number is: true is somebody else's.
+    Disown(usize, bool),
+    /// Detaches and deletes the secondary ENI of that number, pods or no pods.
+    Evict(usize),
+    /// Takes the block of that number among those that no pod uses.
+    Unassign(usize),
+}
+
+/// One setting of the pool. A combination that [`PoolConfig`](crate::config::PoolConfig) refuses
+/// changes nothing.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Setting {
+    /// How long a released address rests.
+    Cooldown(Duration),
+    /// Pods that the node may run.
+    MaxPods(u32),
+    /// What ENIs hold.
+    Mode(AllocationMode),
+    /// What decides how much is kept ready.
+    Policy(PolicyConfig),
+    /// Whether anything may be changed in the cloud.
+    Provisioning(bool),
+    /// What to keep ready.
+    Targets(WarmTargets),
+}

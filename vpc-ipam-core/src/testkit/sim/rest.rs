@@ -1,0 +1,54 @@
+//! The end of troubles, and what must be true when nothing moves any more.
+
+use std::time::Duration;
+
+use super::Sim;
+use crate::testkit::{
+    Reach,
+    check::{self, Violation},
+};
+
+impl Sim {
+    /// Ends every failure and every claim of others to ENIs of the node. What was done is not undone.
+    pub fn heal(&mut self) {
+        self.world().faults_mut().clear();
+        self.store.fail_saves(0, false);
+        self.store.fail_hints(0);
+        self.datapath.fail_enis(0);
+        self.cloud.set_reach(Reach::All);
+        self.disown_none();
+    }
+
+    /// Lets time pass until the pool has changed nothing in the cloud for ten minutes.
+    ///
+    /// # Errors
+    ///
+    /// If that takes more than `limit`, or the first violation.
+    pub fn quiesce(&mut self, limit: Duration) -> Result<(), Violation> {
+        const QUIET: Duration = Duration::from_secs(600);
+        let end = self.now + limit;
+        while self.now < end {
+            let before = self.changes;
+            self.run_for(QUIET)?;
+            if self.changes == before {
+                return check::nothing_leaked(self.driver.pool(), &self.world(), &self.instance);
+            }
+        }
+        Err(Violation(format!("the pool still changes the cloud after {limit:?}")))
+    }
+
+    /// [`heal`](Self::heal) and [`quiesce`](Self::quiesce): afterwards every request has been answered,
+    /// and the pool holds what EC2 says the node holds.
+    ///
+    /// # Errors
+    ///
+    /// If the pool does not come to rest within `limit`, or the first violation.
+    pub fn come_to_rest(&mut self, limit: Duration) -> Result<(), Violation> {
+        self.heal();
+        self.quiesce(limit)?;
+        if self.unanswered() > 0 {
+            return Err(Violation(format!("{} requests were never answered", self.unanswered())));
+        }
+        Ok(())
+    }
+}

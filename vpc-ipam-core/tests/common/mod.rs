@@ -1,0 +1,3 @@
+//! Strategies that several test programs share.
+
+pub(crate) mod scripts;
