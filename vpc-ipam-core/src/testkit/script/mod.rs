@@ -4,8 +4,7 @@
 //! [`replays_identically`] plays it twice and compares all that the node did; [`crash_everywhere`]
 //! plays it once per moment at which the daemon can die, and kills it there. Nothing but the script
 //! decides what happens, so a script that is printed can be replayed, and one that fails can be shrunk
-//! by leaving out steps and making numbers smaller, as `proptest` does with a `Vec<Step>`, or
-//! [`shrink`] without it.
+//! by leaving out steps and making numbers smaller, as `proptest` does with a `Vec<Step>`.
 //!
 //! ```
 //! use std::time::Duration;

@@ -123,7 +123,7 @@ fn configure(sim: &mut Sim, setting: &Setting) -> Result<(), Violation> {
         Setting::Cooldown(time) => config.cooldown = *time,
         Setting::MaxPods(pods) => config.max_pods = *pods,
         Setting::Mode(mode) => config.mode = *mode,
-        Setting::Policy(policy) => config.policy = policy.clone(),
+        Setting::Policy(policy) => config.policy = *policy,
         Setting::Provisioning(on) => config.provisioning = *on,
         Setting::Targets(targets) => config.targets = *targets,
     }
