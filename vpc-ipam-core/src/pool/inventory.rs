@@ -53,16 +53,16 @@ impl Pool {
         if eni.leaving.contains(&cidr) {
             return;
         }
-        if eni.cidrs().contains_key(&cidr) {
-            let changed = eni.edit(&cidr, |c| {
-                let before = (c.confirmed, c.hinted);
-                c.confirmed = true;
-                let vouched =
-                    |since: &Time| authority == Authority::Ec2 || now.since(*since) >= HINT_AGE_MIN;
-                c.hinted = c.hinted.filter(|since| !vouched(since));
-                before != (c.confirmed, c.hinted)
-            });
-            eni.unsaved |= changed == Some(true);
+        if let Some(known) = eni.cidrs().get(&cidr) {
+            // Nearly every CIDR of every view.
+            if known.confirmed && known.hinted.is_none() {
+                return;
+            }
+            let vouched =
+                |since: &Time| authority == Authority::Ec2 || now.since(*since) >= HINT_AGE_MIN;
+            let hinted = known.hinted.filter(|since| !vouched(since));
+            eni.unsaved |= !known.confirmed || known.hinted != hinted;
+            eni.edit(&cidr, |c| (c.confirmed, c.hinted) = (true, hinted));
             return;
         }
         let mut present = self.enis.values().filter(|eni| !eni.missing);
