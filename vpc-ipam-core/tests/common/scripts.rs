@@ -1,7 +1,5 @@
 //! Nodes and histories to try, as strategies that shrink.
 
-#![allow(dead_code, reason = "each test program uses its part")]
-
 use std::time::Duration;
 
 use proptest::{collection::vec, option, prelude::*, sample::select};

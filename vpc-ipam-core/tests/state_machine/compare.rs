@@ -4,12 +4,14 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use vpc_ipam_core::{
     addr::Prefix,
+    pool::Pool,
     stats::{AddressStats, CidrStats, Stats},
+    time::Time,
 };
 
 use crate::{
+    common::bench::Outcome,
     model::{Cidr, Model, Phase, Use, records_of},
-    node::{Node, Outcome},
 };
 
 macro_rules! same {
@@ -22,17 +24,17 @@ macro_rules! same {
 }
 
 /// Tells the model what the pool has given up, and asks whether it was allowed.
-pub(crate) fn what_is_held(node: &mut Node) -> Outcome {
-    let stats = node.driver.pool().stats();
-    for id in node.model.enis.iter().map(|eni| eni.id.clone()).collect::<Vec<_>>() {
+pub(crate) fn what_is_held(model: &mut Model, pool: &Pool, now: Time) -> Outcome {
+    let stats = pool.stats();
+    for id in model.enis.iter().map(|eni| eni.id.clone()).collect::<Vec<_>>() {
         if !stats.enis.iter().any(|eni| eni.id == id) {
-            node.model.freed(&id, node.now)?;
+            model.freed(&id, now)?;
         }
     }
     let held: BTreeSet<Prefix> = blocks(&stats).map(|(_, cidr)| cidr).collect();
-    for cidr in node.model.cidrs.iter().map(|cidr| cidr.cidr).collect::<Vec<_>>() {
+    for cidr in model.cidrs.iter().map(|cidr| cidr.cidr).collect::<Vec<_>>() {
         if !held.contains(&cidr) {
-            node.model.released(&cidr, node.now)?;
+            model.released(&cidr, now)?;
         }
     }
     Ok(())
@@ -42,8 +44,7 @@ fn blocks(stats: &Stats) -> impl Iterator<Item = (String, Prefix)> {
     stats.enis.iter().flat_map(|eni| eni.cidrs.iter().map(|cidr| (eni.id.to_string(), cidr.cidr)))
 }
 
-pub(crate) fn everything(node: &Node) -> Outcome {
-    let (pool, model) = (node.driver.pool(), &node.model);
+pub(crate) fn everything(model: &Model, pool: &Pool) -> Outcome {
     let stats = pool.stats();
     for eni in &stats.enis {
         for cidr in &eni.cidrs {

@@ -12,26 +12,21 @@
 
 mod allowed;
 mod cloud_side;
-mod command;
+#[path = "../common/mod.rs"]
+mod common;
 mod compare;
 mod model;
-mod node;
-mod ports;
 mod requests;
+mod twin;
 mod writes;
 
-use command::{Command, commands, nodes};
-use node::Node;
+use common::bench::{Command, commands, nodes, play};
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
+use twin::Twin;
 use vpc_ipam_core::config::PoolConfig;
 
 fn run(config: &PoolConfig, subnet: u32, commands: &[Command]) -> Result<Vec<String>, String> {
-    let mut node = Node::new(config, subnet)?;
-    for command in commands {
-        node.obey(command).map_err(|e| format!("{command:?}: {e}"))?;
-    }
-    node.come_to_rest()?;
-    Ok(node.log)
+    play(config, subnet, commands, Twin::new(config)).map(|twin| twin.log)
 }
 
 proptest! {

@@ -10,7 +10,7 @@ use vpc_ipam_core::{
     addr::Prefix,
     checkpoint::Checkpoint,
     config::{AllocationMode, PoolConfig},
-    id::{EniId, OpId, PodRef, SandboxKey},
+    id::{EniId, OpId, SandboxKey},
     time::Time,
 };
 
@@ -264,9 +264,4 @@ pub(crate) fn pods(cidr: &Cidr) -> usize {
 
 pub(crate) fn has_pods(cidr: &Cidr) -> bool {
     pods(cidr) > 0
-}
-
-/// The pods that the sandboxes of this test belong to.
-pub(crate) fn pod_of(key: &SandboxKey) -> PodRef {
-    PodRef { namespace: "test".to_owned(), name: key.container_id().to_owned() }
 }

@@ -6,10 +6,10 @@ use vpc_ipam_core::{
     config::{AllocationMode, PoolConfig, WarmTargets},
 };
 
-use crate::ports::Script;
+use super::cloud::Script;
 
 /// Sandboxes that come and go. One more is never added.
-pub(crate) const SANDBOXES: u32 = 12;
+pub(crate) const SANDBOXES: u32 = 20;
 
 /// Answers that are kept back.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -25,6 +25,10 @@ pub(crate) enum Command {
     Add(u32),
     /// A DEL, of a sandbox that has an address or not.
     Del(u32),
+    /// An ADD of every sandbox of a lower number.
+    AddAll(u32),
+    /// A DEL of every sandbox of a lower number.
+    DelAll(u32),
     /// Nobody wants the answer to the last ADD of this sandbox any more.
     Abandon(u32),
     /// Milliseconds.
@@ -90,6 +94,8 @@ fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
         14 => (0..SANDBOXES).prop_map(Command::Add),
         7 => (0..=SANDBOXES).prop_map(Command::Del),
+        2 => (0..=SANDBOXES).prop_map(Command::AddAll),
+        1 => (0..=SANDBOXES).prop_map(Command::DelAll),
         1 => (0..SANDBOXES).prop_map(Command::Abandon),
         3 => (0..2_000u64).prop_map(Command::Pass),
         4 => (2_000..120_000u64).prop_map(Command::Pass),
