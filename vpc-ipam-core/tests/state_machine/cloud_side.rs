@@ -1,7 +1,7 @@
 //! The model's view of ENIs: what the cloud's answers mean for the datastore, and whether what the pool
 //! asks of the cloud and the host is allowed.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use vpc_ipam_core::{
     addr::Prefix,
@@ -25,6 +25,7 @@ pub(crate) struct Eni {
     pub(crate) id: EniId,
     pub(crate) device: u32,
     pub(crate) primary: bool,
+    primary_ip: IpAddr,
     pub(crate) since: Time,
     /// EC2 does not show it.
     pub(crate) missing: bool,
@@ -236,6 +237,7 @@ impl Model {
                 id: cloud.id.clone(),
                 device: cloud.device,
                 primary: cloud.primary,
+                primary_ip: cloud.primary_ip,
                 since: now,
                 missing: false,
                 busy: None,
@@ -259,6 +261,10 @@ impl Model {
         let known = self.cidrs.iter_mut().find(|c| c.eni == *id && c.cidr == cidr);
         if let Some(known) = known {
             known.confirmed = true;
+            return;
+        }
+        let own = |eni: &Eni| !eni.missing && cidr.contains(eni.primary_ip);
+        if self.enis.iter().any(own) {
             return;
         }
         let overlaps = |c: &Cidr| c.cidr.covers(&cidr) || cidr.covers(&c.cidr);

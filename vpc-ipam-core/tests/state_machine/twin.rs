@@ -6,13 +6,12 @@ use vpc_ipam_core::{
     checkpoint,
     config::PoolConfig,
     id::OpId,
-    pool::{Action, Assign, AssignError, Event, Pool, Release, Reply},
-    testkit::MemoryStore,
+    pool::{Action, Assign, AssignError, Event, Release, Reply},
     time::Time,
 };
 
 use crate::{
-    common::bench::{Input, Outcome, Watch},
+    common::bench::{Input, Outcome, Seen, Watch},
     compare,
     model::{Answer, AtOnce, Model, records_of},
 };
@@ -74,7 +73,8 @@ impl Twin {
 }
 
 impl Watch for Twin {
-    fn called(&mut self, input: &Input<'_>, pool: &Pool, now: Time) -> Outcome {
+    fn called(&mut self, input: &Input<'_>, seen: &Seen<'_>) -> Outcome {
+        let (pool, now) = (seen.pool, seen.now);
         match input {
             Input::Start(_) => {
                 let file = std::mem::take(&mut self.model.file);
@@ -102,8 +102,8 @@ impl Watch for Twin {
         Ok(())
     }
 
-    fn answered(&mut self, reply: &Reply, _pool: &Pool, now: Time) -> Outcome {
-        self.log.push(format!("{now} {reply:?}"));
+    fn answered(&mut self, reply: &Reply, seen: &Seen<'_>) -> Outcome {
+        self.log.push(format!("{} {reply:?}", seen.now));
         let real = match &reply.result {
             Ok(assignment) => Answer::Address(assignment.ip, assignment.eni.clone()),
             Err(AssignError::NoAddress(_)) => Answer::NoAddress,
@@ -125,13 +125,13 @@ impl Watch for Twin {
         }
     }
 
-    fn asked(&mut self, action: &Action, _pool: &Pool, now: Time) -> Outcome {
-        self.log.push(format!("{now} {action:?}"));
+    fn asked(&mut self, action: &Action, seen: &Seen<'_>) -> Outcome {
+        self.log.push(format!("{} {action:?}", seen.now));
         self.model.asked(action)
     }
 
-    fn settled(&mut self, pool: &Pool, _now: Time) -> Outcome {
-        compare::everything(&self.model, pool)
+    fn settled(&mut self, seen: &Seen<'_>) -> Outcome {
+        compare::everything(&self.model, seen.pool)
     }
 
     fn took_effect(&mut self, answer: &Event, kept: bool) {
@@ -142,8 +142,8 @@ impl Watch for Twin {
         }
     }
 
-    fn obeyed(&mut self, _pool: &Pool, store: &MemoryStore) -> Outcome {
-        let stored = store.content().map(|content| {
+    fn obeyed(&mut self, seen: &Seen<'_>) -> Outcome {
+        let stored = seen.store.content().map(|content| {
             checkpoint::decode(&content).map(|file| records_of(&file)).map_err(|e| e.to_string())
         });
         let stored = stored.transpose()?.unwrap_or_default();
@@ -153,7 +153,7 @@ impl Watch for Twin {
         Ok(())
     }
 
-    fn rested(&mut self, _pool: &Pool) -> Outcome {
+    fn rested(&mut self, _seen: &Seen<'_>) -> Outcome {
         match self.model.unanswered() {
             0 => Ok(()),
             open => Err(format!("{open} requests are not answered: {:?}", self.model)),

@@ -53,7 +53,7 @@ impl Cloud {
             slots: slots as usize,
             size,
         };
-        subnet.attach();
+        subnet.attach(IpAddr::from([10, 0, 0, 0]));
         Self(Mutex::new(subnet))
     }
 
@@ -72,7 +72,8 @@ impl Cloud {
 }
 
 impl Subnet {
-    fn attach(&mut self) -> &mut CloudEni {
+    /// An ENI, which takes an address of the subnet for itself.
+    fn attach(&mut self, primary_ip: IpAddr) -> &mut CloudEni {
         let n = self.next_eni;
         self.next_eni += 1;
         let device = (0..).find(|d| self.enis.iter().all(|eni| eni.device != *d)).unwrap();
@@ -85,7 +86,7 @@ impl Subnet {
             primary: n == 0,
             subnet: "subnet-1".parse().unwrap(),
             subnet_cidr: "10.0.0.0/16".parse().unwrap(),
-            primary_ip: IpAddr::from([10, 0, 200, n]),
+            primary_ip,
             cidrs: Vec::new(),
             tags: BTreeMap::new(),
         });
@@ -103,7 +104,11 @@ impl Subnet {
             let base = std::net::Ipv4Addr::from_bits((10 << 24) + n * size);
             Prefix::new(base.into(), len).unwrap()
         });
-        let free = |block: &Prefix| !taken.iter().any(|t| t.covers(block) || block.covers(t));
+        let own: Vec<IpAddr> = self.enis.iter().map(|eni| eni.primary_ip).collect();
+        let free = |block: &Prefix| {
+            !own.iter().any(|ip| block.contains(*ip))
+                && !taken.iter().any(|t| t.covers(block) || block.covers(t))
+        };
         blocks.filter(free).take(count.slots() as usize).collect()
     }
 
@@ -178,7 +183,13 @@ impl CloudBackend for Cloud {
             return Err(CloudError::new(CloudErrorKind::AttachmentLimit, ACTION, "no place"));
         }
         let cidrs = subnet.grow(ACTION, request.count)?;
-        let eni = subnet.attach();
+        let mut left = subnet.free_blocks(AddressCount::Secondary(u32::MAX));
+        left.retain(|ip| !cidrs.iter().any(|cidr| cidr.covers(ip)));
+        let Some(primary_ip) = left.first().map(Prefix::base) else {
+            let kind = CloudErrorKind::InsufficientAddresses;
+            return Err(CloudError::new(kind, ACTION, "no address for the ENI itself"));
+        };
+        let eni = subnet.attach(primary_ip);
         eni.cidrs = cidrs;
         Ok(eni.clone())
     }

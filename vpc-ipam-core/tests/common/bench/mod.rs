@@ -27,7 +27,7 @@ use vpc_ipam_core::{
 use self::cloud::Cloud;
 pub(crate) use self::{
     command::{Command, Kind, commands, nodes},
-    watch::{Input, Outcome, Watch},
+    watch::{Input, Outcome, Seen, Watch},
 };
 
 /// Calls within one command: more means that the pool spins.
@@ -147,7 +147,7 @@ impl<W: Watch> Bench<W> {
             Command::Crash(effects) => self.crash(*effects)?,
         }
         self.flow()?;
-        self.watch.obeyed(self.driver.pool(), &self.store)
+        self.watch.obeyed(&seen(&self.driver, &self.store, self.now))
     }
 
     /// Nothing fails or hesitates any more, and there is time for everything.
@@ -159,8 +159,8 @@ impl<W: Watch> Bench<W> {
         self.cloud.subnet().growths.clear();
         let patience = self.driver.pool().config().add_wait + Duration::from_secs(61);
         self.pass(patience)?;
-        self.watch.obeyed(self.driver.pool(), &self.store)?;
-        self.watch.rested(self.driver.pool())
+        self.watch.obeyed(&seen(&self.driver, &self.store, self.now))?;
+        self.watch.rested(&seen(&self.driver, &self.store, self.now))
     }
 
     pub(crate) fn add(&mut self, n: u32) -> Outcome {
@@ -265,7 +265,7 @@ impl<W: Watch> Bench<W> {
         self.calls.clear();
         self.adds.clear();
         self.last_answer = None;
-        self.watch.obeyed(self.driver.pool(), &self.store)?;
+        self.watch.obeyed(&seen(&self.driver, &self.store, self.now))?;
         let stored = self.store.load().map_err(|e| e.to_string())?;
         let stored = stored.map_or(Ok(checkpoint::Checkpoint::default()), |content| {
             checkpoint::decode(&content).map_err(|e| e.to_string())
@@ -277,18 +277,22 @@ impl<W: Watch> Bench<W> {
 
     /// Takes what the pool has to say after a call.
     fn after(&mut self, input: &Input<'_>) -> Outcome {
-        let now = self.now;
-        self.watch.called(input, self.driver.pool(), now)?;
+        let (store, now) = (Arc::clone(&self.store), self.now);
+        self.watch.called(input, &seen(&self.driver, &store, now))?;
         while let Some(reply) = self.driver.pool_mut().poll_reply() {
-            self.watch.answered(&reply, self.driver.pool(), now)?;
+            self.watch.answered(&reply, &seen(&self.driver, &store, now))?;
         }
         self.watch.all_answered()?;
         while let Some((action, job)) = self.driver.next_job(now) {
-            self.watch.asked(&action, self.driver.pool(), now)?;
+            self.watch.asked(&action, &seen(&self.driver, &store, now))?;
             self.calls.push_back(Call::Asked(action, job));
         }
-        self.watch.settled(self.driver.pool(), now)
+        self.watch.settled(&seen(&self.driver, &store, now))
     }
+}
+
+fn seen<'a>(driver: &'a Driver, store: &'a MemoryStore, now: Time) -> Seen<'a> {
+    Seen { pool: driver.pool(), store, now }
 }
 
 /// The sandbox of that number.

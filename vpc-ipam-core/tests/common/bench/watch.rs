@@ -25,14 +25,21 @@ pub(crate) enum Input<'a> {
     Repeated(&'a Event),
 }
 
+/// A node at one moment.
+pub(crate) struct Seen<'a> {
+    pub(crate) pool: &'a Pool,
+    pub(crate) store: &'a MemoryStore,
+    pub(crate) now: Time,
+}
+
 /// Looks on, and objects. After each call of the pool, in this order: `called` once, `answered` and
 /// `asked` for each reply and action, `settled` once.
 pub(crate) trait Watch {
-    fn called(&mut self, _input: &Input<'_>, _pool: &Pool, _now: Time) -> Outcome {
+    fn called(&mut self, _input: &Input<'_>, _seen: &Seen<'_>) -> Outcome {
         Ok(())
     }
 
-    fn answered(&mut self, _reply: &Reply, _pool: &Pool, _now: Time) -> Outcome {
+    fn answered(&mut self, _reply: &Reply, _seen: &Seen<'_>) -> Outcome {
         Ok(())
     }
 
@@ -41,11 +48,11 @@ pub(crate) trait Watch {
         Ok(())
     }
 
-    fn asked(&mut self, _action: &Action, _pool: &Pool, _now: Time) -> Outcome {
+    fn asked(&mut self, _action: &Action, _seen: &Seen<'_>) -> Outcome {
         Ok(())
     }
 
-    fn settled(&mut self, _pool: &Pool, _now: Time) -> Outcome {
+    fn settled(&mut self, _seen: &Seen<'_>) -> Outcome {
         Ok(())
     }
 
@@ -53,12 +60,12 @@ pub(crate) trait Watch {
     fn took_effect(&mut self, _answer: &Event, _kept: bool) {}
 
     /// A command has been obeyed.
-    fn obeyed(&mut self, _pool: &Pool, _store: &MemoryStore) -> Outcome {
+    fn obeyed(&mut self, _seen: &Seen<'_>) -> Outcome {
         Ok(())
     }
 
     /// Nothing fails any more, and there was time for everything.
-    fn rested(&mut self, _pool: &Pool) -> Outcome {
+    fn rested(&mut self, _seen: &Seen<'_>) -> Outcome {
         Ok(())
     }
 }
