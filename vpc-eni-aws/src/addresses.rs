@@ -26,6 +26,7 @@ impl AwsBackend {
             Err(error) if error.is_subnet_exhausted() && count.slots() > 1 => {
                 tracing::debug!(%eni, %error, "asking for one instead");
                 let one = match count {
+                    AddressCount::Ipv6Prefixes(_) => AddressCount::Ipv6Prefixes(1),
                     AddressCount::Prefixes(_) => AddressCount::Prefixes(1),
                     AddressCount::Secondary(_) => AddressCount::Secondary(1),
                 };
@@ -35,27 +36,37 @@ impl AwsBackend {
         };
         if added.is_empty() {
             let why = format!("it names nothing of the {count} asked for {eni}");
-            return Err(malformed("AssignPrivateIpAddresses", &why));
+            let action = match count {
+                AddressCount::Ipv6Prefixes(_) => "AssignIpv6Addresses",
+                _ => "AssignPrivateIpAddresses",
+            };
+            return Err(malformed(action, &why));
         }
         Ok(added)
     }
 
     pub(crate) async fn unassign(&self, eni: &EniId, cidrs: &[Prefix]) -> Result<(), CloudError> {
-        if let Some(v6) = cidrs.iter().find(|cidr| !cidr.is_v4()) {
+        let (ipv4, ipv6): (Vec<Prefix>, Vec<Prefix>) =
+            cidrs.iter().copied().partition(Prefix::is_v4);
+        // The pool never asks for that: IPv6 addresses are the ENI's own.
+        if let Some(own) = ipv6.iter().find(|cidr| cidr.is_host()) {
             return Err(CloudError::new(
                 CloudErrorKind::Other,
                 "UnassignIpv6Addresses",
-                format!("{v6} is not taken from {eni}: IPv6 addresses are not managed yet"),
+                format!("{own} is not taken from {eni}: it belongs to the node, not to pods"),
             ));
         }
         let (hosts, prefixes): (Vec<Prefix>, Vec<Prefix>) =
-            cidrs.iter().partition(|cidr| cidr.is_host());
+            ipv4.into_iter().partition(Prefix::is_host);
         let api = self.api().await?;
         if !prefixes.is_empty() {
             take(api, eni, &prefixes).await?;
         }
         if !hosts.is_empty() {
             take(api, eni, &hosts).await?;
+        }
+        if !ipv6.is_empty() {
+            take(api, eni, &ipv6).await?;
         }
         Ok(())
     }
@@ -86,6 +97,8 @@ async fn call(api: &dyn Ec2Api, eni: &EniId, cidrs: &[Prefix]) -> Result<(), Clo
     if cidrs.iter().all(Prefix::is_host) {
         let ips: Vec<IpAddr> = cidrs.iter().map(Prefix::base).collect();
         api.unassign_addresses(eni, &ips).await
+    } else if cidrs.iter().all(|cidr| !cidr.is_v4()) {
+        api.unassign_ipv6_prefixes(eni, cidrs).await
     } else {
         api.unassign_prefixes(eni, cidrs).await
     }

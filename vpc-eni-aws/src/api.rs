@@ -1,7 +1,10 @@
 //! The EC2 calls that the backend makes, in its own words. One implementation speaks to EC2 through
 //! the SDK; tests put another in its place.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv6Addr},
+};
 
 use async_trait::async_trait;
 use vpc_ipam_core::{
@@ -39,6 +42,9 @@ pub(crate) struct Ec2Eni {
     pub(crate) kind: EniKind,
     /// Absent on an EFA-only interface.
     pub(crate) primary_ip: Option<IpAddr>,
+    /// The first of its own IPv6 addresses.
+    pub(crate) ipv6: Option<Ipv6Addr>,
+    /// For pods, of both families.
     pub(crate) cidrs: Vec<Prefix>,
     pub(crate) groups: Vec<SecurityGroupId>,
     pub(crate) tags: BTreeMap<String, String>,
@@ -96,8 +102,17 @@ pub(crate) trait Ec2Api: Send + Sync {
 
     async fn unassign_prefixes(&self, eni: &EniId, prefixes: &[Prefix]) -> Result<(), CloudError>;
 
+    async fn unassign_ipv6_prefixes(
+        &self,
+        eni: &EniId,
+        prefixes: &[Prefix],
+    ) -> Result<(), CloudError>;
+
     /// IPv4 block of a subnet.
     async fn subnet_block(&self, subnet: &SubnetId) -> Result<Prefix, CloudError>;
+
+    /// IPv6 block of a subnet; `None` if it has none.
+    async fn subnet_ipv6_block(&self, subnet: &SubnetId) -> Result<Option<Prefix>, CloudError>;
 
     /// `None` if EC2 does not know the type.
     async fn type_limits(&self, instance_type: &str) -> Result<Option<InstanceLimits>, CloudError>;

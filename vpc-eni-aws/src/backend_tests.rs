@@ -5,6 +5,7 @@ use std::sync::Arc;
 use vpc_ipam_core::{
     addr::Prefix,
     cloud::{AddressCount, Authority, CloudBackend, CloudErrorKind as Kind, CreateEni},
+    config::Family,
     id::InstanceId,
 };
 
@@ -242,4 +243,26 @@ async fn a_refused_unassign_of_addresses_that_are_there_is_an_error() {
     let v6: Prefix = "fd00::/80".parse().unwrap();
     assert!(backend.unassign_addresses(&eni, &[v6]).await.is_err());
     assert_eq!(fake.state().enis[&eni].cidrs, cidrs);
+}
+
+#[tokio::test]
+async fn an_ipv6_node_is_shown_the_ipv6_side_and_gets_prefixes_once_an_eni_is_attached() {
+    let (backend, fake) = Fake::backend_of(Family::V6);
+    let one = AddressCount::Ipv6Prefixes(1);
+    let eni = backend.create_eni(&CreateEni::new(0, one)).await.unwrap();
+    assert!(eni.primary_ip.is_ipv6() && eni.cidrs.is_empty(), "{eni:?}");
+    assert_eq!(eni.subnet_cidr.to_string(), "2001:db8::/64");
+    let new = backend.assign_addresses(&eni.id, one).await.unwrap();
+    assert_eq!(new, ["2001:db8:0:0:64::/80".parse::<Prefix>().unwrap()]);
+    let view = backend.describe().await.unwrap();
+    assert!(view.enis.iter().all(|eni| !eni.subnet_cidr.is_v4()), "{view:?}");
+    backend.unassign_addresses(&eni.id, &new).await.unwrap();
+    assert!(fake.state().enis[&eni.id].cidrs.is_empty());
+    let own = Prefix::host(eni.primary_ip);
+    assert!(backend.unassign_addresses(&eni.id, &[own]).await.is_err());
+    // An ENI without IPv6 says so, and takes nothing from anybody.
+    fake.state().enis.get_mut(&id("eni-primary")).unwrap().ipv6 = None;
+    let view = backend.describe().await.unwrap();
+    let primary = view.enis.iter().find(|eni| eni.primary).unwrap();
+    assert!(primary.subnet_cidr.is_v4() && primary.primary_ip.is_ipv4(), "{primary:?}");
 }

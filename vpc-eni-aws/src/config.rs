@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use thiserror::Error;
+use vpc_ipam_core::config::Family;
 
 /// Longest time one HTTP request may take, unless configured. The reference's default; EC2 answers
 /// mutations within a few seconds.
@@ -104,6 +105,8 @@ pub struct AwsConfig {
     pub cluster_name: Option<String>,
     /// Tags that each new ENI gets besides our own.
     pub extra_tags: BTreeMap<String, String>,
+    /// Family of the pods: which of an ENI's own addresses and of its subnet's blocks views name.
+    pub family: Family,
     /// Version sent with each EC2 request.
     pub version: Option<String>,
     pub(crate) credentials: CredentialSource,
@@ -120,6 +123,7 @@ impl AwsConfig {
                 http_timeout: HTTP_TIMEOUT_DEFAULT,
                 cluster_name: None,
                 extra_tags: BTreeMap::new(),
+                family: Family::V4,
                 version: None,
                 credentials: CredentialSource::DefaultChain,
             },
@@ -248,6 +252,13 @@ impl AwsConfigBuilder {
     pub fn extra_tags(mut self, tags: BTreeMap<String, String>) -> Self {
         self.config.extra_tags =
             tags.into_iter().filter(|(key, _)| !key.contains(crate::tags::RESERVED)).collect();
+        self
+    }
+
+    /// Family of the pods (`ENABLE_IPv6`).
+    #[must_use]
+    pub fn family(mut self, family: Family) -> Self {
+        self.config.family = family;
         self
     }
 

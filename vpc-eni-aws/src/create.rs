@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, time::SystemTime};
 
 use vpc_ipam_core::{
     cloud::{AddressCount, CloudEni, CloudError, CloudErrorKind, CreateEni},
+    config::Family,
     id::{EniId, SecurityGroupId, SubnetId},
 };
 
@@ -81,6 +82,7 @@ impl AwsBackend {
     pub(crate) fn capped(&self, count: AddressCount) -> AddressCount {
         let slots = self.limits.get().map_or(u32::MAX, |limits| limits.slots());
         match count {
+            AddressCount::Ipv6Prefixes(n) => AddressCount::Ipv6Prefixes(n.min(slots)),
             AddressCount::Prefixes(n) => AddressCount::Prefixes(n.min(slots)),
             AddressCount::Secondary(n) => AddressCount::Secondary(n.min(slots)),
         }
@@ -138,7 +140,12 @@ impl AwsBackend {
         eni: &EniId,
         count: AddressCount,
     ) -> Result<CloudEni, CloudError> {
-        let wanted = usize::try_from(count.slots()).unwrap_or(usize::MAX);
+        let wanted = match count {
+            // It is born with an address of its own, and gets its prefix afterwards.
+            AddressCount::Ipv6Prefixes(_) => 0,
+            _ => usize::try_from(count.slots()).unwrap_or(usize::MAX),
+        };
+        let family = self.config.family;
         let mut partial = None;
         let mut why = "EC2 does not show it".to_owned();
         let mut tries = ATTACHED.start(eni.as_str());
@@ -147,6 +154,9 @@ impl AwsBackend {
                 Ok(Some(found)) => {
                     why = format!("attachment: {:?}", found.attachment.as_ref().map(|a| a.state));
                     match self.attached_eni(me, found).await {
+                        Ok(Some(up)) if family == Family::V6 && up.primary_ip.is_ipv4() => {
+                            why = "it has no IPv6 address".to_owned();
+                        }
                         Ok(Some(up)) if up.cidrs.len() >= wanted => return Ok(up),
                         Ok(Some(up)) => {
                             why = format!("it has {} of {wanted} CIDRs", up.cidrs.len());

@@ -2,13 +2,14 @@
 
 use std::{
     collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use tokio::task::JoinSet;
 use vpc_ipam_core::{
     addr::Prefix,
     cloud::{Authority, CloudEni, CloudError, CloudErrorKind, CloudView, EniKind},
+    config::Family,
     id::{EniId, MacAddr, SubnetId},
 };
 
@@ -32,7 +33,7 @@ struct ImdsEni {
     card: u32,
     subnet: SubnetId,
     subnet_cidr: Prefix,
-    primary_ip: Ipv4Addr,
+    primary_ip: IpAddr,
     cidrs: Vec<Prefix>,
 }
 
@@ -126,13 +127,7 @@ impl AwsBackend {
             return Ok(None);
         }
         let (device, card) = (attachment.device, attachment.card);
-        // EFA-only interfaces have no address; nothing will ever be routed there.
-        let primary_ip = eni.primary_ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        let subnet_cidr = if eni.primary_ip.is_some_and(|ip| ip.is_ipv4()) {
-            self.subnet_block(&eni.subnet, eni.mac).await?
-        } else {
-            Prefix::host(primary_ip)
-        };
+        let (primary_ip, subnet_cidr) = self.own(&eni).await?;
         Ok(Some(CloudEni {
             primary: eni.id == me.primary_eni,
             id: eni.id,
@@ -146,6 +141,23 @@ impl AwsBackend {
             cidrs: eni.cidrs,
             tags: eni.tags,
         }))
+    }
+
+    /// What the ENI has for itself: an address and its subnet's block, in the node's family if it has
+    /// that.
+    async fn own(&self, eni: &Ec2Eni) -> Result<(IpAddr, Prefix), CloudError> {
+        if self.config.family == Family::V6
+            && let Some(ip) = eni.ipv6
+            && let Some(block) = self.subnet_ipv6_block(&eni.subnet, eni.mac).await?
+        {
+            return Ok((ip.into(), block));
+        }
+        // EFA-only interfaces have no address; nothing will ever be routed there.
+        let ip = eni.primary_ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let ipv4 = eni.primary_ip.is_some_and(|ip| ip.is_ipv4());
+        let block =
+            if ipv4 { self.subnet_block(&eni.subnet, eni.mac).await? } else { Prefix::host(ip) };
+        Ok((ip, block))
     }
 
     /// Block of a subnet: from memory, from metadata, from EC2, in this order of cost.
@@ -162,10 +174,38 @@ impl AwsBackend {
         Ok(block)
     }
 
+    /// The same for IPv6; `None` for a subnet without.
+    async fn subnet_ipv6_block(
+        &self,
+        subnet: &SubnetId,
+        mac: MacAddr,
+    ) -> Result<Option<Prefix>, CloudError> {
+        let known = self.memory().subnet_ipv6(subnet);
+        if known.is_some() {
+            return Ok(known);
+        }
+        let block = match ipv6_block(&self.imds, mac).await {
+            Ok(Some(block)) => Some(block),
+            _ => self.api().await?.subnet_ipv6_block(subnet).await?,
+        };
+        // A block may be given to the subnet at any time, but is not taken away while it is in use.
+        if let Some(block) = block {
+            self.memory().learn_subnet_ipv6(subnet.clone(), block);
+        }
+        Ok(block)
+    }
+
     async fn imds_view(&self) -> Result<CloudView, CloudError> {
         let me = self.identity().await?;
         let macs: Vec<MacAddr> = self.imds.list(Item::Macs, "a MAC address").await?;
-        let found = per_mac(&self.imds, &macs, read_eni).await?;
+        let family = self.config.family;
+        let read = move |imds, mac| async move {
+            match family {
+                Family::V4 => read_eni(imds, mac).await,
+                Family::V6 => read_ipv6_eni(imds, mac).await,
+            }
+        };
+        let found = per_mac(&self.imds, &macs, read).await?;
         let memory = self.memory();
         let enis = found.into_iter().map(|eni| {
             let primary = eni.mac == me.primary_mac;
@@ -180,7 +220,7 @@ impl AwsBackend {
                 primary,
                 subnet: eni.subnet,
                 subnet_cidr: eni.subnet_cidr,
-                primary_ip: eni.primary_ip.into(),
+                primary_ip: eni.primary_ip,
                 cidrs: eni.cidrs,
                 tags,
             }
@@ -213,8 +253,33 @@ async fn read_eni(imds: Imds, mac: MacAddr) -> Result<Option<ImdsEni>, ImdsError
     let Some((primary_ip, secondary)) = ips.split_first() else { return Ok(None) };
     let hosts = secondary.iter().map(|ip| Prefix::host(IpAddr::V4(*ip)));
     let cidrs = hosts.chain(prefixes).collect();
-    let primary_ip = *primary_ip;
+    let primary_ip = (*primary_ip).into();
     Ok(Some(ImdsEni { id, mac, device, card, subnet, subnet_cidr, primary_ip, cidrs }))
+}
+
+/// Reads one ENI of an IPv6 node. One without IPv6 shows what it has in IPv4, and nothing for pods.
+async fn read_ipv6_eni(imds: Imds, mac: MacAddr) -> Result<Option<ImdsEni>, ImdsError> {
+    let (ipv4, block, ips, prefixes) = tokio::join!(
+        read_eni(imds.clone(), mac),
+        ipv6_block(&imds, mac),
+        imds.list::<Ipv6Addr>(Item::Ipv6s(mac), "an IPv6 address"),
+        imds.list::<Prefix>(Item::Ipv6Prefixes(mac), "an IPv6 CIDR block"),
+    );
+    let (Some(mut eni), block) = (ipv4?, block?) else { return Ok(None) };
+    let (ips, prefixes) = (optional(ips)?.unwrap_or_default(), optional(prefixes)?);
+    eni.cidrs = prefixes.unwrap_or_default().into_iter().filter(|p| !p.is_v4()).collect();
+    if let (Some(ip), Some(block)) = (ips.first(), block) {
+        eni.primary_ip = (*ip).into();
+        eni.subnet_cidr = block;
+    }
+    Ok(Some(eni))
+}
+
+/// IPv6 block of the ENI's subnet. A subnet has one at the most.
+async fn ipv6_block(imds: &Imds, mac: MacAddr) -> Result<Option<Prefix>, ImdsError> {
+    let blocks = imds.list::<Prefix>(Item::SubnetIpv6Cidrs(mac), "an IPv6 CIDR block").await;
+    let blocks = optional(blocks)?.unwrap_or_default();
+    Ok(blocks.into_iter().find(|block| !block.is_v4()))
 }
 
 /// Runs `read` for each MAC, some at the same time; keeps what it finds. Order carries no meaning.

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use vpc_ipam_core::{
     addr::Prefix,
     cloud::{AddressCount, CloudError, CloudErrorKind, EniKind, InstanceLimits},
+    config::Family,
     id::{EniId, InstanceId, MacAddr, SecurityGroupId, SubnetId},
 };
 
@@ -61,6 +62,10 @@ fn attachment(device: u32, state: AttachmentState) -> Attachment {
 impl Fake {
     /// A backend on this EC2, with one attached ENI, `eni-primary`, and no metadata service.
     pub(crate) fn backend() -> (Arc<AwsBackend>, Self) {
+        Self::backend_of(Family::V4)
+    }
+
+    pub(crate) fn backend_of(family: Family) -> (Arc<AwsBackend>, Self) {
         let fake = Self::default();
         let primary = Ec2Eni {
             attachment: Some(attachment(0, AttachmentState::Attached)),
@@ -68,8 +73,11 @@ impl Fake {
         };
         fake.state().enis.insert(primary.id.clone(), primary);
         // Nothing listens on port 1 of the loopback.
-        let config =
-            AwsConfig::builder().imds_endpoint("http://127.0.0.1:1").region("us-west-2").build();
+        let config = AwsConfig::builder()
+            .imds_endpoint("http://127.0.0.1:1")
+            .region("us-west-2")
+            .family(family)
+            .build();
         let identity = Identity {
             instance: instance(),
             instance_type: "m5.large".into(),
@@ -119,6 +127,11 @@ impl Fake {
     }
 }
 
+/// The ENI's own IPv6 address.
+fn own_ipv6(n: u8) -> Ipv6Addr {
+    Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, n.into())
+}
+
 pub(crate) fn eni(name: &str, n: u8, cidrs: Vec<Prefix>) -> Ec2Eni {
     Ec2Eni {
         id: id(name),
@@ -126,6 +139,7 @@ pub(crate) fn eni(name: &str, n: u8, cidrs: Vec<Prefix>) -> Ec2Eni {
         subnet: SubnetId::new("subnet-1").unwrap(),
         kind: EniKind::Interface,
         primary_ip: Some(IpAddr::from([10, 0, 0, n])),
+        ipv6: Some(own_ipv6(n)),
         cidrs,
         groups: vec![SecurityGroupId::new("sg-1").unwrap()],
         tags: BTreeMap::new(),
@@ -177,7 +191,12 @@ impl Ec2Api for Fake {
         self.call("create", |state| {
             state.created += 1;
             let n = state.created;
-            let cidrs = (0..new.count.slots())
+            // As in EC2: IPv6 prefixes come later.
+            let born_with = match new.count {
+                AddressCount::Ipv6Prefixes(_) => 0,
+                count => count.slots(),
+            };
+            let cidrs = (0..born_with)
                 .map(|k| Prefix::host(IpAddr::from([10, 0, n, u8::try_from(k).unwrap()])))
                 .collect();
             let eni = Ec2Eni {
@@ -238,9 +257,15 @@ impl Ec2Api for Fake {
         self.call("assign", |state| {
             let eni = find(state, eni)?;
             let at = u8::try_from(100 + eni.cidrs.len()).unwrap();
-            let new: Vec<_> = (0..u8::try_from(count.slots()).unwrap())
-                .map(|k| Prefix::host(IpAddr::from([10, 9, 9, at + k])))
-                .collect();
+            let address = |k| match count {
+                AddressCount::Ipv6Prefixes(_) => Prefix::new(
+                    Ipv6Addr::new(0x2001, 0xdb8, 0, 0, (at + k).into(), 0, 0, 0).into(),
+                    80,
+                )
+                .unwrap(),
+                _ => Prefix::host(IpAddr::from([10, 9, 9, at + k])),
+            };
+            let new: Vec<_> = (0..u8::try_from(count.slots()).unwrap()).map(address).collect();
             eni.cidrs.extend(&new);
             Ok(new)
         })
@@ -260,6 +285,18 @@ impl Ec2Api for Fake {
             eni.cidrs.retain(|cidr| !prefixes.contains(cidr));
             Ok(())
         })
+    }
+
+    async fn unassign_ipv6_prefixes(
+        &self,
+        eni: &EniId,
+        prefixes: &[Prefix],
+    ) -> Result<(), CloudError> {
+        self.unassign_prefixes(eni, prefixes).await
+    }
+
+    async fn subnet_ipv6_block(&self, _: &SubnetId) -> Result<Option<Prefix>, CloudError> {
+        self.call("subnet_ipv6_block", |_| Ok(Some("2001:db8::/64".parse().unwrap())))
     }
 
     async fn subnet_block(&self, _: &SubnetId) -> Result<Prefix, CloudError> {

@@ -28,6 +28,8 @@ struct Recent {
 pub(crate) struct Memory {
     /// Blocks of subnets; they never change.
     subnets: BTreeMap<SubnetId, Prefix>,
+    /// IPv6 blocks of subnets.
+    subnets_ipv6: BTreeMap<SubnetId, Prefix>,
     /// What only EC2 can say of an ENI, for the times when it cannot be asked.
     known: BTreeMap<EniId, (EniKind, BTreeMap<String, String>)>,
     recent: BTreeMap<EniId, Recent>,
@@ -42,6 +44,14 @@ impl Memory {
 
     pub(crate) fn learn_subnet(&mut self, subnet: SubnetId, block: Prefix) {
         self.subnets.insert(subnet, block);
+    }
+
+    pub(crate) fn subnet_ipv6(&self, subnet: &SubnetId) -> Option<Prefix> {
+        self.subnets_ipv6.get(subnet).copied()
+    }
+
+    pub(crate) fn learn_subnet_ipv6(&mut self, subnet: SubnetId, block: Prefix) {
+        self.subnets_ipv6.insert(subnet, block);
     }
 
     pub(crate) fn attached(&mut self, eni: EniId, card: u32, device: u32) {
@@ -71,6 +81,7 @@ impl Memory {
         // Only blocks that are in use: nodes may see many subnets over the years.
         let used: BTreeSet<_> = view.enis.iter().map(|eni| &eni.subnet).collect();
         self.subnets.retain(|subnet, _| used.contains(subnet));
+        self.subnets_ipv6.retain(|subnet, _| used.contains(subnet));
     }
 
     /// What EC2 said last of an ENI.

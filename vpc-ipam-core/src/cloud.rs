@@ -45,11 +45,13 @@ pub struct CloudEni {
     pub primary: bool,
     /// Subnet the ENI lives in.
     pub subnet: SubnetId,
-    /// IPv4 block of that subnet.
+    /// Block of that subnet: on an IPv6 node the IPv6 one. An IPv4 block there says that the ENI cannot
+    /// have IPv6 addresses.
     pub subnet_cidr: Prefix,
-    /// Primary address. It belongs to the node, never to a pod.
+    /// Primary address, of the family of `subnet_cidr`. It belongs to the node, never to a pod.
     pub primary_ip: IpAddr,
-    /// What the ENI holds for pods: secondary addresses (`/32`) and delegated prefixes.
+    /// What the ENI holds for pods: secondary addresses (`/32`) and delegated prefixes. What it holds of
+    /// another family than the pool's is not looked at.
     pub cidrs: Vec<Prefix>,
     /// EC2 tags. Empty when the view comes from IMDS alone.
     pub tags: BTreeMap<String, String>,
@@ -124,6 +126,8 @@ pub struct InstanceFacts {
 /// How much address space to ask for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum AddressCount {
+    /// Delegated IPv6 prefixes.
+    Ipv6Prefixes(u32),
     /// Delegated prefixes.
     Prefixes(u32),
     /// Secondary addresses.
@@ -134,7 +138,7 @@ impl AddressCount {
     /// Slots that this takes on an ENI.
     pub fn slots(self) -> u32 {
         match self {
-            Self::Prefixes(n) | Self::Secondary(n) => n,
+            Self::Ipv6Prefixes(n) | Self::Prefixes(n) | Self::Secondary(n) => n,
         }
     }
 }
@@ -142,6 +146,7 @@ impl AddressCount {
 impl fmt::Display for AddressCount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Ipv6Prefixes(n) => write!(f, "{n} IPv6 prefix(es)"),
             Self::Prefixes(n) => write!(f, "{n} prefix(es)"),
             Self::Secondary(n) => write!(f, "{n} secondary address(es)"),
         }
@@ -154,7 +159,8 @@ impl fmt::Display for AddressCount {
 pub struct CreateEni {
     /// Network card to attach to.
     pub card: u32,
-    /// What the ENI should be born with.
+    /// What the ENI should be born with. For IPv6 that is one address of its own; prefixes are asked for
+    /// once it is attached.
     pub count: AddressCount,
 }
 

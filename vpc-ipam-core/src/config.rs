@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::policy::PolicyConfig;
+use crate::{
+    addr::{DELEGATED_V6_LEN, Prefix},
+    policy::PolicyConfig,
+};
 
 /// Seconds a released address rests before it is given to another pod, unless configured.
 const COOLDOWN_DEFAULT: Duration = Duration::from_secs(30);
@@ -54,6 +57,29 @@ pub enum AllocationMode {
     Secondary,
 }
 
+/// Address family of the pods; a node has one.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Family {
+    /// IPv4.
+    #[default]
+    V4,
+    /// IPv6: each ENI holds one delegated prefix, which is more than enough for all pods of a node, so
+    /// that the warm targets play no part and nothing is ever given back.
+    V6,
+}
+
+impl Family {
+    /// True for a block of an ENI that pods of this family could be given addresses of. IPv6 addresses
+    /// of an ENI belong to the node, as do those of the other family.
+    pub fn takes(self, block: &Prefix) -> bool {
+        match self {
+            Self::V4 => block.is_v4(),
+            // EC2 delegates nothing larger; the sums of a node stay below 2^64.
+            Self::V6 => !block.is_v4() && !block.is_host() && block.len() >= DELEGATED_V6_LEN,
+        }
+    }
+}
+
 /// Everything the pool needs to be told. Built once from the settings and the instance's limits.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -62,6 +88,8 @@ pub struct PoolConfig {
     pub card: u32,
     /// What ENIs hold.
     pub mode: AllocationMode,
+    /// Family of the addresses. What ENIs hold for the other one is left alone.
+    pub family: Family,
     /// What to keep ready.
     pub targets: WarmTargets,
     /// Whether the targets decide what to keep ready, or a policy that learns.
@@ -127,6 +155,7 @@ impl PoolConfig {
         Ok(Self {
             card: 0,
             mode,
+            family: Family::V4,
             targets,
             policy: PolicyConfig::default(),
             max_enis,
@@ -138,6 +167,17 @@ impl PoolConfig {
             seed: 0,
             remember: false,
         })
+    }
+
+    /// A configuration for IPv6 with default timing and `max_pods` 110.
+    ///
+    /// # Errors
+    ///
+    /// If the instance cannot hold any pod.
+    pub fn ipv6(max_enis: u32, slots: u32) -> Result<Self, ConfigError> {
+        let targets = WarmTargets { prefixes: 1, ..WarmTargets::default() };
+        let config = Self::new(AllocationMode::Prefix, targets, max_enis, slots)?;
+        Ok(Self { family: Family::V6, ..config })
     }
 
     /// The configuration of another network card of the same node, which may have `max_enis` ENIs.
@@ -157,11 +197,12 @@ impl PoolConfig {
         }
     }
 
-    /// Addresses that one slot gives: 16 in prefix mode, else 1.
+    /// Addresses that one slot gives: 16 in prefix mode, else 1. Saturates in IPv6.
     pub fn addresses_per_slot(&self) -> u32 {
-        match self.mode {
-            AllocationMode::Prefix => 16,
-            AllocationMode::Secondary => 1,
+        match (self.family, self.mode) {
+            (Family::V6, _) => u32::MAX,
+            (Family::V4, AllocationMode::Prefix) => 16,
+            (Family::V4, AllocationMode::Secondary) => 1,
         }
     }
 

@@ -7,7 +7,8 @@ use aws_sdk_ec2::{
     operation::assign_private_ip_addresses::AssignPrivateIpAddressesOutput,
     types::{
         AttachmentStatus, InstanceTypeHypervisor, InstanceTypeInfo, NetworkInterface,
-        NetworkInterfaceAttachment, NetworkInterfaceType,
+        NetworkInterfaceAttachment, NetworkInterfaceType, Subnet, SubnetCidrBlockStateCode,
+        SubnetIpv6CidrBlockAssociation,
     },
 };
 use vpc_ipam_core::{
@@ -41,6 +42,23 @@ pub(super) fn v4_block(text: &str) -> Result<Prefix, String> {
     if block.is_v4() { Ok(block) } else { Err(format!("{block} is not IPv4")) }
 }
 
+/// An IPv6 block.
+pub(super) fn v6_block(text: &str) -> Result<Prefix, String> {
+    let block: Prefix =
+        text.parse().map_err(|e: vpc_ipam_core::addr::PrefixError| e.to_string())?;
+    if block.is_v4() { Err(format!("{block} is not IPv6")) } else { Ok(block) }
+}
+
+/// IPv6 block that a subnet has now; it may also list one that is coming or going.
+pub(super) fn ipv6_subnet_block(from: &Subnet) -> Result<Option<Prefix>, String> {
+    let associated = |block: &&SubnetIpv6CidrBlockAssociation| {
+        let state = block.ipv6_cidr_block_state().and_then(|state| state.state());
+        state == Some(&SubnetCidrBlockStateCode::Associated)
+    };
+    let found = from.ipv6_cidr_block_association_set().iter().find(associated);
+    found.map(|block| v6_block(block.ipv6_cidr_block().unwrap_or_default())).transpose()
+}
+
 fn v4_host(text: Option<&str>) -> Result<Ipv4Addr, String> {
     let text = text.unwrap_or_default();
     text.parse().map_err(|_| format!("{text:?} is not an IPv4 address"))
@@ -56,12 +74,13 @@ pub(super) fn eni(from: &NetworkInterface) -> Result<Ec2Eni, String> {
         .iter()
         .map(|group| SecurityGroupId::new(group.group_id().unwrap_or_default()))
         .collect();
-    let (primary_ip, cidrs) = addresses(from).map_err(in_eni)?;
+    let (primary_ip, ipv6, cidrs) = addresses(from).map_err(in_eni)?;
     Ok(Ec2Eni {
         mac: from.mac_address().unwrap_or_default().parse().map_err(|e| in_eni(text(e)))?,
         subnet: subnet.map_err(|e| in_eni(text(e)))?,
         kind: kind(from.interface_type()),
         primary_ip,
+        ipv6,
         cidrs,
         groups: groups.map_err(|e| in_eni(text(e)))?,
         tags: from
@@ -87,9 +106,12 @@ fn kind(from: Option<&NetworkInterfaceType>) -> EniKind {
     }
 }
 
-/// The primary address, and what the ENI holds for pods.
-fn addresses(from: &NetworkInterface) -> Result<(Option<IpAddr>, Vec<Prefix>), String> {
-    let count = from.private_ip_addresses().len() + from.ipv4_prefixes().len();
+/// The primary address, the ENI's own first IPv6 address, and what it holds for pods.
+type Addresses = (Option<IpAddr>, Option<Ipv6Addr>, Vec<Prefix>);
+
+fn addresses(from: &NetworkInterface) -> Result<Addresses, String> {
+    let prefixes = from.ipv4_prefixes().len() + from.ipv6_prefixes().len();
+    let count = from.private_ip_addresses().len() + prefixes;
     if count > CIDRS_MAX {
         return Err(format!("it has {count} addresses and prefixes, more than any ENI"));
     }
@@ -106,13 +128,13 @@ fn addresses(from: &NetworkInterface) -> Result<(Option<IpAddr>, Vec<Prefix>), S
     for prefix in from.ipv4_prefixes() {
         cidrs.push(v4_block(prefix.ipv4_prefix().unwrap_or_default())?);
     }
-    if primary.is_none() {
-        // IPv6 only.
-        let first = from.ipv6_addresses().first().and_then(|address| address.ipv6_address());
-        let first: Option<Ipv6Addr> = first.and_then(|text| text.parse().ok());
-        primary = first.map(IpAddr::V6);
+    for prefix in from.ipv6_prefixes() {
+        cidrs.push(v6_block(prefix.ipv6_prefix().unwrap_or_default())?);
     }
-    Ok((primary, cidrs))
+    let own = from.ipv6_addresses().first().and_then(|address| address.ipv6_address());
+    let own: Option<Ipv6Addr> = own.and_then(|text| text.parse().ok());
+    // Without IPv4, it is all that the ENI has.
+    Ok((primary.or(own.map(IpAddr::V6)), own, cidrs))
 }
 
 fn attachment(from: &NetworkInterfaceAttachment) -> Result<Attachment, String> {

@@ -75,6 +75,20 @@ impl Sdk {
     }
 }
 
+impl Sdk {
+    async fn assign_ipv6_prefixes(&self, eni: &EniId, n: u32) -> Result<Vec<Prefix>, CloudError> {
+        const ACTION: &str = "AssignIpv6Addresses";
+        let request = self
+            .client
+            .assign_ipv6_addresses()
+            .network_interface_id(eni.as_str())
+            .ipv6_prefix_count(convert::int(n));
+        let answer = self.call(ACTION, request.send()).await?;
+        let prefixes = answer.assigned_ipv6_prefixes().iter().map(|text| convert::v6_block(text));
+        prefixes.collect::<Result<_, _>>().map_err(|why| malformed(ACTION, &why))
+    }
+}
+
 const DESCRIBE_ENIS: &str = "DescribeNetworkInterfaces";
 
 #[async_trait]
@@ -128,6 +142,8 @@ impl Ec2Api for Sdk {
             .tag_specifications(tag_specification(&new.tags));
         // EC2 refuses a count of 0.
         request = match new.count {
+            // The ENI's own; with a count of prefixes EC2 would give it none.
+            AddressCount::Ipv6Prefixes(_) => request.ipv6_address_count(1),
             AddressCount::Prefixes(0) | AddressCount::Secondary(0) => request,
             AddressCount::Prefixes(n) => request.ipv4_prefix_count(convert::int(n)),
             AddressCount::Secondary(n) => {
@@ -186,6 +202,7 @@ impl Ec2Api for Sdk {
         const ACTION: &str = "AssignPrivateIpAddresses";
         let request = self.client.assign_private_ip_addresses().network_interface_id(eni.as_str());
         let request = match count {
+            AddressCount::Ipv6Prefixes(n) => return self.assign_ipv6_prefixes(eni, n).await,
             AddressCount::Prefixes(n) => request.ipv4_prefix_count(convert::int(n)),
             AddressCount::Secondary(n) => {
                 request.secondary_private_ip_address_count(convert::int(n))
@@ -213,6 +230,19 @@ impl Ec2Api for Sdk {
         self.call("UnassignPrivateIpAddresses", request.send()).await.map(drop)
     }
 
+    async fn unassign_ipv6_prefixes(
+        &self,
+        eni: &EniId,
+        prefixes: &[Prefix],
+    ) -> Result<(), CloudError> {
+        let request = self
+            .client
+            .unassign_ipv6_addresses()
+            .network_interface_id(eni.as_str())
+            .set_ipv6_prefixes(Some(prefixes.iter().map(ToString::to_string).collect()));
+        self.call("UnassignIpv6Addresses", request.send()).await.map(drop)
+    }
+
     async fn subnet_block(&self, subnet: &SubnetId) -> Result<Prefix, CloudError> {
         const ACTION: &str = "DescribeSubnets";
         let request = self.client.describe_subnets().subnet_ids(subnet.as_str());
@@ -220,6 +250,15 @@ impl Ec2Api for Sdk {
         let found = answer.subnets().iter().find(|s| s.subnet_id() == Some(subnet.as_str()));
         let block = found.and_then(|subnet| subnet.cidr_block()).unwrap_or_default();
         convert::v4_block(block).map_err(|why| malformed(ACTION, &format!("{subnet}: {why}")))
+    }
+
+    async fn subnet_ipv6_block(&self, subnet: &SubnetId) -> Result<Option<Prefix>, CloudError> {
+        const ACTION: &str = "DescribeSubnets";
+        let request = self.client.describe_subnets().subnet_ids(subnet.as_str());
+        let answer = self.call(ACTION, request.send()).await?;
+        let found = answer.subnets().iter().find(|s| s.subnet_id() == Some(subnet.as_str()));
+        let block = found.map(convert::ipv6_subnet_block).transpose();
+        block.map(Option::flatten).map_err(|why| malformed(ACTION, &format!("{subnet}: {why}")))
     }
 
     async fn type_limits(&self, instance_type: &str) -> Result<Option<InstanceLimits>, CloudError> {

@@ -4,6 +4,7 @@
 //! tool can call it with a view of its own to show what would happen.
 
 mod grow;
+mod ipv6;
 mod reason;
 mod shrink;
 mod target;
@@ -17,7 +18,7 @@ pub use self::{
 use crate::{
     addr::Prefix,
     cloud::AddressCount,
-    config::{AllocationMode, PoolConfig},
+    config::{AllocationMode, Family, PoolConfig},
     id::EniId,
     policy::Band,
     time::Time,
@@ -206,6 +207,9 @@ pub fn plan(view: &View, config: &PoolConfig, now: Time) -> Plan {
     if view.draining {
         return idle(Reason::Draining);
     }
+    if config.family == Family::V6 {
+        return ipv6::plan(view, config, now);
+    }
     let totals = Totals::of(view, config);
     let need = Need::of(&totals, config);
     let mut plan = match need {
@@ -224,7 +228,7 @@ pub fn plan(view: &View, config: &PoolConfig, now: Time) -> Plan {
 /// True if [`plan`] could make use of the lists of idle CIDRs in the view. Lets a caller leave them
 /// empty, which makes planning after each pod cheap.
 pub fn wants_idle_lists(view: &View, config: &PoolConfig) -> bool {
-    shrink::surplus(&Totals::of(view, config), config) > 0
+    config.family == Family::V4 && shrink::surplus(&Totals::of(view, config), config) > 0
 }
 
 pub(crate) fn count(mode: AllocationMode, slots: u32) -> AddressCount {

@@ -18,6 +18,15 @@ pub enum Shortage {
         /// Pods that wait.
         waiting: u64,
     },
+    /// An ENI of an IPv6 node has no prefix, or there is none.
+    Ipv6Prefix {
+        /// ENIs.
+        enis: u64,
+        /// Of these, without a prefix.
+        without: u64,
+        /// Pods that wait.
+        waiting: u64,
+    },
     /// `WARM_ENI_TARGET`.
     WarmEnis {
         /// Addresses without a pod.
@@ -95,6 +104,11 @@ pub enum Reason {
         /// Addresses under way.
         incoming: u64,
     },
+    /// An ENI has no IPv6 prefix, and the subnet has none to give.
+    Ipv6Exhausted {
+        /// Next attempt.
+        until: Time,
+    },
     /// Every pod that the node may run has an address.
     MaxPods {
         /// Addresses, those under way included.
@@ -116,6 +130,8 @@ pub enum Reason {
         /// Next attempt.
         until: Time,
     },
+    /// Too low, but what EC2 itself has to say of the ENIs is not known yet.
+    Unconfirmed,
     /// More than the targets ask for.
     Surplus {
         /// CIDRs that go.
@@ -141,6 +157,14 @@ impl fmt::Display for Shortage {
         let waiting = match self {
             Self::Band { free, band, waiting } => {
                 write!(f, "{free} address(es) free, {band}")?;
+                waiting
+            }
+            Self::Ipv6Prefix { enis: 0, waiting, .. } => {
+                f.write_str("no ENI serves pods")?;
+                waiting
+            }
+            Self::Ipv6Prefix { enis, without, waiting } => {
+                write!(f, "{without} of {enis} ENI(s) without an IPv6 prefix")?;
                 waiting
             }
             Self::WarmEnis { available, warm, per_eni, waiting } => {
@@ -194,6 +218,11 @@ impl fmt::Display for Reason {
                 write!(f, "the last attempts to grow failed, the next one follows at {until}")
             }
             Self::InFlight { incoming } => write!(f, "{incoming} address(es) are under way"),
+            Self::Ipv6Exhausted { until } => write!(
+                f,
+                "the subnet has no free IPv6 /80 block left, the next attempt follows at {until}; free \
+                 some or use another subnet"
+            ),
             Self::MaxPods { total, max_pods } => {
                 write!(f, "{total} address(es) cover the {max_pods} pods that this node may run")
             }
@@ -218,6 +247,9 @@ impl fmt::Display for Reason {
                     AllocationMode::Secondary => "address",
                 }
             ),
+            Self::Unconfirmed => {
+                f.write_str("EC2 has not described the ENIs yet, so nothing is asked for")
+            }
             Self::Surplus { released, available, mode, band } => {
                 write!(
                     f,

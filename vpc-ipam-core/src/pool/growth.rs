@@ -59,7 +59,9 @@ impl GrowthState {
     fn subnet_exhausted(&mut self, kind: CloudErrorKind, count: AddressCount, now: Time) {
         let until = now + SUBNET_PAUSE;
         let about_count = match count {
-            AddressCount::Prefixes(_) => kind == CloudErrorKind::InsufficientPrefixes,
+            AddressCount::Ipv6Prefixes(_) | AddressCount::Prefixes(_) => {
+                kind == CloudErrorKind::InsufficientPrefixes
+            }
             AddressCount::Secondary(_) => kind == CloudErrorKind::InsufficientAddresses,
         };
         if about_count && count.slots() > 1 {
@@ -74,7 +76,9 @@ impl GrowthState {
         }
         // EC2 has refused either kind with either code; what was asked for must pause in any case.
         match count {
-            AddressCount::Prefixes(_) => self.holds.prefixes = Some(until),
+            AddressCount::Ipv6Prefixes(_) | AddressCount::Prefixes(_) => {
+                self.holds.prefixes = Some(until);
+            }
             AddressCount::Secondary(_) => self.holds.secondary = Some(until),
         }
     }
@@ -126,6 +130,7 @@ impl Pool {
                 | Reason::Growing(_)
                 | Reason::Held { .. }
                 | Reason::InFlight { .. }
+                | Reason::Ipv6Exhausted { .. }
                 | Reason::SubnetExhausted { .. }
         );
         if !short {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Action, Op, Pool};
 use crate::{
     backoff::Backoff,
+    config::Family,
     datapath::{DatapathError, EniSpec},
     eni::RETRY_CAP,
     id::{EniId, OpId},
@@ -165,6 +166,27 @@ impl Pool {
         (self.describing.described || self.memory.vouching)
             && self.enis.values().all(|eni| eni.missing || tried(eni))
             && self.enis.values().any(|eni| eni.host.applied.is_some())
+    }
+
+    /// An ENI of an IPv6 node that cannot have IPv6 addresses.
+    pub(super) fn lacks_ipv6(&self, eni: &crate::eni::Eni) -> bool {
+        self.config.family == Family::V6 && eni.subnet_cidr.is_v4()
+    }
+
+    /// What keeps ENIs from serving pods.
+    pub(super) fn eni_troubles(&self) -> impl Iterator<Item = String> {
+        self.enis.values().flat_map(|eni| {
+            let error = eni.host.error.as_ref();
+            let host = error.map(|error| format!("{} is not set up on the host: {error}", eni.id));
+            let ipv4_only = self.lacks_ipv6(eni).then(|| {
+                format!(
+                    "{} has no IPv6 address or its subnet {} no IPv6 block, so it serves no pods; \
+                     give them one",
+                    eni.id, eni.subnet
+                )
+            });
+            host.into_iter().chain(ipv4_only)
+        })
     }
 
     /// The operation that an event answers, if it is one that was asked for and of that kind.

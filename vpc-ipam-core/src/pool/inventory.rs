@@ -49,6 +49,9 @@ impl Pool {
     /// happens if it would overlap another one or contain the node's own addresses: a view can be
     /// torn between two moments.
     pub(super) fn add_cidr(&mut self, id: &EniId, cidr: Prefix, authority: Authority, now: Time) {
+        if !self.config.family.takes(&cidr) {
+            return;
+        }
         let Some(eni) = self.enis.get_mut(id) else { return };
         if eni.leaving.contains(&cidr) {
             return;
@@ -133,6 +136,17 @@ impl Pool {
                 lease.place = None;
             }
         }
+    }
+
+    /// What ENIs hold of the former family is none of the pool's business any more; its leases stay.
+    pub(super) fn change_family(&mut self, now: Time) {
+        let family = self.config.family;
+        let strange = self.owners.iter().filter(|(cidr, _)| !family.takes(cidr));
+        let strange: Vec<_> = strange.map(|(cidr, eni)| (eni.clone(), *cidr)).collect();
+        for (eni, cidr) in strange {
+            self.drop_cidr(&eni, &cidr);
+        }
+        self.describe_soon(now);
     }
 
     /// The cloud does not show this CIDR: it goes, or, while pods use it, stays out of use.

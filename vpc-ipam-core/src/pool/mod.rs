@@ -255,7 +255,7 @@ impl Pool {
             Event::EniTornDown { op, result } => self.on_torn_down(op, &result, now),
             Event::Persisted { op, result } => self.on_persisted(op, result, now),
             Event::Remembered { op, result } => self.on_remembered(op, result, now),
-            Event::Reconfigured(config) => self.reconfigure(*config),
+            Event::Reconfigured(config) => self.reconfigure(*config, now),
             Event::Timeout => {}
         }
         self.settle(now);
@@ -320,14 +320,17 @@ impl Pool {
         &self.config
     }
 
-    fn reconfigure(&mut self, config: PoolConfig) {
+    fn reconfigure(&mut self, config: PoolConfig, now: Time) {
         for eni in self.enis.values_mut() {
             eni.set_mode(config.mode);
         }
         if self.config.policy != config.policy {
             self.policy = config.policy.build();
         }
-        self.config = config;
+        let family = std::mem::replace(&mut self.config, config).family;
+        if self.config.family != family {
+            self.change_family(now);
+        }
     }
 
     /// Ends what has had its time: rests of addresses.

@@ -23,6 +23,11 @@ impl Pool {
 
     /// The view without its lists: costs no more than the number of ENIs.
     pub(super) fn summary(&self) -> View {
+        let summary = |eni: &Eni| {
+            let mut view = summary(eni);
+            view.usable &= !self.lacks_ipv6(eni);
+            view
+        };
         let departing = self.departing.values().filter(|d| d.delete).count();
         View {
             enis: self.enis.values().filter(|eni| !eni.missing).map(summary).collect(),
@@ -63,7 +68,7 @@ impl Pool {
     pub(super) fn refuse_hopeless(&mut self, reason: &Reason, now: Time) {
         let mut relief = match reason {
             Reason::Draining | Reason::Full { .. } | Reason::MaxPods { .. } => None,
-            Reason::SubnetExhausted { until, .. } => Some(*until),
+            Reason::Ipv6Exhausted { until } | Reason::SubnetExhausted { until, .. } => Some(*until),
             _ => return,
         };
         let coming = |eni: &Eni| {
@@ -121,11 +126,7 @@ impl Pool {
         if let Some(error) = &self.growth.error {
             parts.push(format!("the last attempt to grow failed: {error}"));
         }
-        for eni in self.enis.values() {
-            if let Some(error) = &eni.host.error {
-                parts.push(format!("{} is not set up on the host: {error}", eni.id));
-            }
-        }
+        parts.extend(self.eni_troubles());
         parts.join("; ")
     }
 
@@ -255,11 +256,7 @@ impl Pool {
         }
         reasons.extend(self.orphan_text());
         reasons.extend(self.quarantine.text());
-        for eni in self.enis.values() {
-            if let Some(error) = &eni.host.error {
-                reasons.push(format!("{} is not set up on the host: {error}", eni.id));
-            }
-        }
+        reasons.extend(self.eni_troubles());
         if let Some(error) = &self.growth.error {
             reasons.push(format!("the last attempt to grow failed: {error}"));
         }

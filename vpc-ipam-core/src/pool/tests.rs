@@ -6,6 +6,7 @@ mod cards;
 mod cooldown;
 mod growth;
 mod host;
+mod ipv6;
 mod memory;
 mod policy;
 mod reconcile;

@@ -10,6 +10,7 @@ use thiserror::Error;
 use super::ec2::World;
 use crate::{
     addr::Prefix,
+    config::PoolConfig,
     id::{EniId, InstanceId, SandboxKey},
     plan::{Growth, plan},
     pool::Pool,
@@ -136,7 +137,7 @@ pub fn limits(pool: &Pool) -> Result<(), Violation> {
     Ok(())
 }
 
-/// What the pool holds is what EC2 says the instance holds, but for blocks kept because pods still use
+/// What the pool holds is what EC2 says the instance holds on its card, but for blocks kept because pods still use
 /// them; and no ENI is left unattached. True of a pool at rest whose clean-ups did not fail.
 ///
 /// # Errors
@@ -144,10 +145,13 @@ pub fn limits(pool: &Pool) -> Result<(), Violation> {
 /// The first violation found.
 pub fn nothing_leaked(pool: &Pool, world: &World, instance: &InstanceId) -> Result<(), Violation> {
     let stats = pool.stats();
-    let owned: BTreeSet<(EniId, Prefix)> = world
-        .enis_of(instance)
-        .into_iter()
+    let PoolConfig { card, family, .. } = *pool.config();
+    let mut enis = world.enis_of(instance);
+    enis.retain(|eni| eni.attachment.as_ref().is_some_and(|a| a.card == card));
+    let owned: BTreeSet<(EniId, Prefix)> = enis
+        .iter()
         .flat_map(|eni| eni.owned().into_iter().map(|cidr| (eni.id.clone(), cidr)))
+        .filter(|(_, cidr)| family.takes(cidr))
         .collect();
     let mut held = BTreeSet::new();
     for eni in &stats.enis {
@@ -161,7 +165,7 @@ pub fn nothing_leaked(pool: &Pool, world: &World, instance: &InstanceId) -> Resu
     let leaked = owned.difference(&held).next();
     ensure!(leaked.is_none(), "{leaked:?} is on the instance, but not in the pool");
     let known: BTreeSet<&EniId> = stats.enis.iter().map(|eni| &eni.id).collect();
-    let unknown = world.enis_of(instance).into_iter().find(|eni| !known.contains(&eni.id));
+    let unknown = enis.iter().find(|eni| !known.contains(&eni.id));
     ensure!(unknown.is_none(), "an ENI is attached, but not in the pool: {unknown:?}");
     let loose = world.enis().find(|eni| eni.attachment.is_none());
     ensure!(loose.is_none(), "an ENI was left behind: {loose:?}");

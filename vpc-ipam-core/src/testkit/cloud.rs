@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::{IpAddr, Ipv6Addr},
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
@@ -12,10 +13,10 @@ use async_trait::async_trait;
 
 use super::{
     ec2::{
-        AssignPrivateIpAddresses, AttachNetworkInterface, AttachmentStatus, CreateNetworkInterface,
-        DescribeNetworkInterfaces, DetachNetworkInterface, Ec2Error, Eni, Filter, ImdsEni,
-        InterfaceType, Ipv4Request, ModifyNetworkInterfaceAttribute, UnassignPrivateIpAddresses,
-        World, code,
+        AssignIpv6Addresses, AssignPrivateIpAddresses, AttachNetworkInterface, AttachmentStatus,
+        CreateNetworkInterface, DescribeNetworkInterfaces, DetachNetworkInterface, Ec2Error, Eni,
+        Filter, ImdsEni, InterfaceType, Ipv4Request, ModifyNetworkInterfaceAttribute,
+        UnassignIpv6Addresses, UnassignPrivateIpAddresses, World, code,
     },
     lock,
 };
@@ -25,6 +26,7 @@ use crate::{
         AddressCount, Authority, CloudBackend, CloudEni, CloudError, CloudErrorKind, CloudView,
         CreateEni, EniKind, InstanceFacts,
     },
+    config::Family,
     id::{EniId, InstanceId},
     time::Time,
 };
@@ -51,13 +53,14 @@ pub struct ModelCloud {
     instance: InstanceId,
     now_ms: AtomicU64,
     reach: Mutex<Reach>,
+    family: Mutex<Family>,
 }
 
 impl ModelCloud {
     /// The cloud as `instance` sees it.
     pub fn new(world: Arc<Mutex<World>>, instance: InstanceId) -> Self {
         let now_ms = AtomicU64::new(lock(&world).now().as_millis());
-        Self { world, instance, now_ms, reach: Mutex::new(Reach::All) }
+        Self { world, instance, now_ms, reach: Mutex::default(), family: Mutex::default() }
     }
 
     /// The time of the calls that follow.
@@ -68,6 +71,11 @@ impl ModelCloud {
     /// What can be reached from now on.
     pub fn set_reach(&self, reach: Reach) {
         *lock(&self.reach) = reach;
+    }
+
+    /// Family of the pods, and so of the addresses that views speak of.
+    pub fn set_family(&self, family: Family) {
+        *lock(&self.family) = family;
     }
 
     /// The world behind it.
@@ -98,13 +106,14 @@ impl ModelCloud {
             ..DescribeNetworkInterfaces::default()
         };
         let page = world.describe_network_interfaces(&request, self.now())?;
-        let enis = page.items.iter().filter_map(|eni| cloud_eni(world, eni)).collect();
+        let enis = page.items.iter().filter_map(|eni| self.cloud_eni(world, eni)).collect();
         Ok(CloudView { enis, authority: Authority::Ec2 })
     }
 
     fn describe_imds(&self, world: &World) -> Option<CloudView> {
         let view = world.imds_view(&self.instance, self.now())?;
-        let enis = view.enis.iter().filter_map(imds_eni).collect();
+        let family = *lock(&self.family);
+        let enis = view.enis.iter().filter_map(|eni| imds_eni(eni, family)).collect();
         Some(CloudView { enis, authority: Authority::Imds })
     }
 
@@ -112,7 +121,10 @@ impl ModelCloud {
         let now = self.now();
         let instance = world.instance(&self.instance);
         let subnet = instance.map(|i| i.subnet.clone()).ok_or_else(not_launched)?;
-        let create = CreateNetworkInterface::new(subnet).ipv4(ipv4_request(request.count));
+        let mut create = CreateNetworkInterface::new(subnet);
+        create.ipv4 = ipv4_request(request.count);
+        // The ENI's own; a prefix instead of it would leave the ENI without one.
+        create.ipv6_addresses = u32::from(create.ipv4.is_none());
         let eni = world.create_network_interface(&create, now)?;
         let attached = self.attach(world, &eni.id, request.card);
         if let Err(error) = attached {
@@ -121,7 +133,11 @@ impl ModelCloud {
             return Err(error);
         }
         let eni = world.eni(&eni.id).cloned().ok_or_else(not_launched)?;
-        cloud_eni(world, &eni).ok_or_else(not_launched)
+        self.cloud_eni(world, &eni).ok_or_else(not_launched)
+    }
+
+    fn cloud_eni(&self, world: &World, eni: &Eni) -> Option<CloudEni> {
+        cloud_eni(world, eni, *lock(&self.family))
     }
 
     fn attach(&self, world: &mut World, eni: &EniId, card: u32) -> Result<(), Ec2Error> {
@@ -152,6 +168,20 @@ impl ModelCloud {
             return Err(error);
         }
         Ok(())
+    }
+
+    fn assign_ipv6(&self, eni: &EniId, prefixes: u32) -> Result<Vec<Prefix>, CloudError> {
+        const ACTION: &str = "AssignIpv6Addresses";
+        let request = AssignIpv6Addresses { eni: eni.clone(), prefixes };
+        let assigned = self.ec2(ACTION)?.assign_ipv6_addresses(&request, self.now());
+        assigned.map_err(|e| cloud_error(ACTION, &e))
+    }
+
+    fn unassign_ipv6(&self, eni: &EniId, cidrs: &[Prefix]) -> Result<(), CloudError> {
+        const ACTION: &str = "UnassignIpv6Addresses";
+        let request = UnassignIpv6Addresses { eni: eni.clone(), prefixes: cidrs.to_vec() };
+        let taken = self.ec2(ACTION)?.unassign_ipv6_addresses(&request, self.now());
+        taken.map_err(|e| cloud_error(ACTION, &e))
     }
 
     fn delete(&self, world: &mut World, eni: &EniId) -> Result<(), Ec2Error> {
@@ -227,8 +257,11 @@ impl CloudBackend for ModelCloud {
         count: AddressCount,
     ) -> Result<Vec<Prefix>, CloudError> {
         const ACTION: &str = "AssignPrivateIpAddresses";
+        let Some(ipv4) = ipv4_request(count) else {
+            return self.assign_ipv6(eni, count.slots());
+        };
         let mut world = self.ec2(ACTION)?;
-        let request = AssignPrivateIpAddresses { eni: eni.clone(), ipv4: ipv4_request(count) };
+        let request = AssignPrivateIpAddresses { eni: eni.clone(), ipv4 };
         let assigned = world
             .assign_private_ip_addresses(&request, self.now())
             .map_err(|e| cloud_error(ACTION, &e))?;
@@ -238,6 +271,9 @@ impl CloudBackend for ModelCloud {
 
     async fn unassign_addresses(&self, eni: &EniId, cidrs: &[Prefix]) -> Result<(), CloudError> {
         const ACTION: &str = "UnassignPrivateIpAddresses";
+        if cidrs.iter().any(|cidr| !cidr.is_v4()) {
+            return self.unassign_ipv6(eni, cidrs);
+        }
         let mut world = self.ec2(ACTION)?;
         let mut request = UnassignPrivateIpAddresses {
             eni: eni.clone(),
@@ -256,10 +292,12 @@ impl CloudBackend for ModelCloud {
     }
 }
 
-fn ipv4_request(count: AddressCount) -> Ipv4Request {
+/// `None` for IPv6.
+fn ipv4_request(count: AddressCount) -> Option<Ipv4Request> {
     match count {
-        AddressCount::Prefixes(n) => Ipv4Request::Prefixes(n),
-        AddressCount::Secondary(n) => Ipv4Request::Secondary(n),
+        AddressCount::Ipv6Prefixes(_) => None,
+        AddressCount::Prefixes(n) => Some(Ipv4Request::Prefixes(n)),
+        AddressCount::Secondary(n) => Some(Ipv4Request::Secondary(n)),
     }
 }
 
@@ -268,11 +306,15 @@ fn not_launched() -> Ec2Error {
 }
 
 /// One attached ENI as EC2 describes it; `None` for one that is on its way out or has no address.
-fn cloud_eni(world: &World, eni: &Eni) -> Option<CloudEni> {
+fn cloud_eni(world: &World, eni: &Eni, family: Family) -> Option<CloudEni> {
     let attachment = eni.attachment.as_ref()?;
     if attachment.status == AttachmentStatus::Detaching {
         return None;
     }
+    let subnet = world.subnet(&eni.subnet)?;
+    let ipv4 = eni.primary_ip.map_or_else(|| [0, 0, 0, 0].into(), Into::into);
+    let ipv6 = eni.ipv6_addresses.first().copied().zip(subnet.ipv6_cidr);
+    let (primary_ip, subnet_cidr) = own(family, (ipv4, subnet.cidr), ipv6);
     Some(CloudEni {
         id: eni.id.clone(),
         mac: eni.mac,
@@ -286,15 +328,29 @@ fn cloud_eni(world: &World, eni: &Eni) -> Option<CloudEni> {
         },
         primary: eni.is_primary(),
         subnet: eni.subnet.clone(),
-        subnet_cidr: world.subnet(&eni.subnet)?.cidr,
-        primary_ip: eni.primary_ip.map_or_else(|| [0, 0, 0, 0].into(), Into::into),
+        subnet_cidr,
+        primary_ip,
         cidrs: eni.owned(),
         tags: eni.tags.clone(),
     })
 }
 
-fn imds_eni(eni: &ImdsEni) -> Option<CloudEni> {
+/// What the ENI has for itself, in the node's family if it has that.
+fn own(
+    family: Family,
+    ipv4: (IpAddr, Prefix),
+    ipv6: Option<(Ipv6Addr, Prefix)>,
+) -> (IpAddr, Prefix) {
+    match (family, ipv6) {
+        (Family::V6, Some((ip, block))) => (ip.into(), block),
+        _ => ipv4,
+    }
+}
+
+fn imds_eni(eni: &ImdsEni, family: Family) -> Option<CloudEni> {
     let (primary_ip, secondary) = eni.local_ipv4s.split_first()?;
+    let ipv6 = eni.ipv6s.first().copied().zip(eni.subnet_ipv6_cidr);
+    let (primary_ip, subnet_cidr) = own(family, ((*primary_ip).into(), eni.subnet_cidr), ipv6);
     let hosts = secondary.iter().map(|ip| Prefix::host((*ip).into()));
     let card = eni.card.unwrap_or(0);
     Some(CloudEni {
@@ -305,9 +361,9 @@ fn imds_eni(eni: &ImdsEni) -> Option<CloudEni> {
         kind: EniKind::Interface,
         primary: card == 0 && eni.device == 0,
         subnet: eni.subnet.clone(),
-        subnet_cidr: eni.subnet_cidr,
-        primary_ip: (*primary_ip).into(),
-        cidrs: hosts.chain(eni.ipv4_prefixes.iter().copied()).collect(),
+        subnet_cidr,
+        primary_ip,
+        cidrs: hosts.chain(eni.ipv4_prefixes.iter().chain(&eni.ipv6_prefixes).copied()).collect(),
         tags: BTreeMap::new(),
     })
 }

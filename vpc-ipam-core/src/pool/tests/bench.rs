@@ -35,6 +35,8 @@ pub(super) struct Bench {
     pub(super) pool: Pool,
     pub(super) now: Time,
     pub(super) enis: BTreeMap<EniId, CloudEni>,
+    /// Subnet of new ENIs.
+    pub(super) subnet_cidr: Prefix,
     next_ip: u32,
     next_eni: u32,
     /// Actions that wait for `answer`, in order. Others are answered at once.
@@ -60,6 +62,7 @@ impl Bench {
             pool,
             now: START,
             enis: BTreeMap::new(),
+            subnet_cidr: "10.0.0.0/16".parse().unwrap(),
             next_ip: 0,
             next_eni: 0,
             held: Vec::new(),
@@ -95,7 +98,7 @@ impl Bench {
             kind: EniKind::Interface,
             primary: n == 0,
             subnet: "subnet-1".parse().unwrap(),
-            subnet_cidr: "10.0.0.0/16".parse().unwrap(),
+            subnet_cidr: self.subnet_cidr,
             primary_ip: format!("10.0.255.{}", n + 10).parse().unwrap(),
             cidrs: Vec::new(),
             tags: BTreeMap::new(),
@@ -109,9 +112,13 @@ impl Bench {
         let mut new = Vec::new();
         for _ in 0..count.slots() {
             let base = 10 << 24 | self.next_ip << 4;
+            let base_v6 = 0x2001_0db8 << 96 | u128::from(self.next_ip + 1) << 48;
             self.next_ip += 1;
             let ip: IpAddr = std::net::Ipv4Addr::from_bits(base).into();
             new.push(match count {
+                AddressCount::Ipv6Prefixes(_) => {
+                    Prefix::new(std::net::Ipv6Addr::from_bits(base_v6).into(), 80).unwrap()
+                }
                 AddressCount::Prefixes(_) => Prefix::new(ip, 28).unwrap(),
                 AddressCount::Secondary(_) => Prefix::host(ip),
             });
@@ -134,6 +141,18 @@ impl Bench {
             }
         }
         crate::testkit::check::pool(&self.pool).unwrap();
+    }
+
+    /// Like `run`, but the first action of that sort fails.
+    pub(super) fn run_but(&mut self, error: CloudErrorKind, what: fn(&Action) -> bool) {
+        self.hold = what;
+        self.run();
+        self.hold = |_| false;
+        self.cloud_fails = Some(error);
+        let first = self.held.remove(0);
+        self.answer(first);
+        self.cloud_fails = None;
+        self.run();
     }
 
     /// Lets `action` happen, and tells the pool.

@@ -35,10 +35,13 @@ fn a_card_without_an_eni_gets_one_and_keeps_one_address_free() {
 fn what_is_on_other_cards_is_somebody_elses() {
     let mut bench = Bench::new(config(AllocationMode::Secondary, warm_ips(1, 0)).on_card(1, 2));
     let (other, own) = (bench.attach_eni_to(3), bench.attach_eni_to(1));
+    let known = |bench: &Bench| -> BTreeSet<_> {
+        bench.pool.stats().enis.into_iter().map(|eni| eni.id).collect()
+    };
     bench.pool.recall(&bench.enis.values().cloned().collect::<Vec<_>>(), bench.now);
+    assert_eq!(known(&bench), [own.clone()].into());
     bench.pass_s(200);
-    let enis: BTreeSet<_> = bench.pool.stats().enis.into_iter().map(|eni| eni.id).collect();
-    assert_eq!(enis, [own].into());
+    assert_eq!(known(&bench), [own].into());
     assert!(bench.enis.contains_key(&other), "an ENI of another card was deleted");
     assert!(bench.enis.values().filter(|eni| eni.card != 1).all(|eni| eni.cidrs.is_empty()));
 }

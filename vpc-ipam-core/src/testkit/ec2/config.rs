@@ -23,6 +23,7 @@ pub struct WorldConfig {
     vpc_cidrs: Vec<Prefix>,
     first_cidr: Prefix,
     subnets: Vec<Prefix>,
+    ipv6: Vec<(usize, Prefix)>,
     instances: Vec<(usize, String)>,
     delays: Delays,
     allocation: Allocation,
@@ -38,6 +39,7 @@ impl WorldConfig {
             vpc_cidrs: Vec::new(),
             first_cidr: vpc_cidr,
             subnets: Vec::new(),
+            ipv6: Vec::new(),
             instances: Vec::new(),
             delays: Delays::NONE,
             allocation: Allocation::LowestFree,
@@ -55,6 +57,12 @@ impl WorldConfig {
     /// A subnet, all in one availability zone; numbered from 0 in the order of calls.
     pub fn subnet(mut self, cidr: Prefix) -> Self {
         self.subnets.push(cidr);
+        self
+    }
+
+    /// Gives the subnet of that number an IPv6 /64, and instances in it an IPv6 address.
+    pub fn ipv6(mut self, subnet: usize, cidr: Prefix) -> Self {
+        self.ipv6.push((subnet, cidr));
         self
     }
 
@@ -112,10 +120,15 @@ impl WorldConfig {
         for cidr in &self.subnets {
             subnets.push(world.add_subnet(&vpc, *cidr, &zone)?);
         }
+        let subnet = |number: usize| {
+            let count = subnets.len();
+            subnets.get(number).ok_or(WorldError::NoSuchSubnet { number, count })
+        };
+        for (number, cidr) in &self.ipv6 {
+            world.set_subnet_ipv6(subnet(*number)?, *cidr)?;
+        }
         for (number, type_name) in &self.instances {
-            let subnet = subnets
-                .get(*number)
-                .ok_or(WorldError::NoSuchSubnet { number: *number, count: subnets.len() })?;
+            let subnet = subnet(*number)?;
             world.add_instance(subnet, type_name, self.start)?;
         }
         Ok(world)

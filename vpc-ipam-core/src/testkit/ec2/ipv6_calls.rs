@@ -5,13 +5,35 @@ use std::net::Ipv6Addr;
 use super::{
     action::Ec2Action,
     address_calls::{insufficient_blocks, no_ipv6, not_assigned},
-    error::Ec2Error,
+    error::{Ec2Error, WorldError},
     request::{AssignIpv6Addresses, UnassignIpv6Addresses},
+    space::Ipv6Space,
     world::World,
 };
 use crate::{addr::Prefix, id::SubnetId, time::Time};
 
 impl World {
+    /// Gives a subnet, and its VPC, an IPv6 block.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such subnet or `cidr` is not an IPv6 /64.
+    pub fn set_subnet_ipv6(&mut self, subnet: &SubnetId, cidr: Prefix) -> Result<(), WorldError> {
+        let space = Ipv6Space::new(cidr).ok_or(WorldError::NotIpv6Subnet { cidr })?;
+        let id = subnet;
+        let subnet =
+            self.subnet_mut(id).ok_or_else(|| WorldError::NoSuchId { id: id.to_string() })?;
+        let vpc = subnet.vpc.clone();
+        subnet.ipv6_cidr = Some(cidr);
+        subnet.ipv6_space = Some(space);
+        if let Some(vpc) = self.vpcs.iter_mut().find(|v| v.id == vpc)
+            && !vpc.ipv6_cidrs.contains(&cidr)
+        {
+            vpc.ipv6_cidrs.push(cidr);
+        }
+        Ok(())
+    }
+
     /// `AssignIpv6Addresses` with a count of prefixes. Returns the new ones.
     ///
     /// # Errors

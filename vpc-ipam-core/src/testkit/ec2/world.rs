@@ -17,7 +17,7 @@ use super::{
     instance::Instance,
     network::{SecurityGroup, Subnet, Vpc},
     request::CreateNetworkInterface,
-    space::{Allocation, Ipv4Space, Ipv6Space},
+    space::{Allocation, Ipv4Space},
     timers::Timers,
 };
 use crate::{
@@ -43,7 +43,7 @@ pub struct World {
     pub(super) ids: Random,
     pub(super) scatter: Random,
     // In the order of making; there are few, and an embedder wants them in that order.
-    vpcs: Vec<Vpc>,
+    pub(super) vpcs: Vec<Vpc>,
     subnets: Vec<Subnet>,
     instances: Vec<Instance>,
     groups: Vec<SecurityGroup>,
@@ -183,29 +183,8 @@ impl World {
         Ok(id)
     }
 
-    /// Gives a subnet, and its VPC, an IPv6 block.
-    ///
-    /// # Errors
-    ///
-    /// If there is no such subnet or `cidr` is not an IPv6 /64.
-    pub fn set_subnet_ipv6(&mut self, subnet: &SubnetId, cidr: Prefix) -> Result<(), WorldError> {
-        let space = Ipv6Space::new(cidr).ok_or(WorldError::NotIpv6Subnet { cidr })?;
-        let subnet = self
-            .subnets
-            .iter_mut()
-            .find(|s| s.id == *subnet)
-            .ok_or_else(|| WorldError::NoSuchId { id: subnet.to_string() })?;
-        subnet.ipv6_cidr = Some(cidr);
-        subnet.ipv6_space = Some(space);
-        if let Some(vpc) = self.vpcs.iter_mut().find(|v| v.id == subnet.vpc)
-            && !vpc.ipv6_cidrs.contains(&cidr)
-        {
-            vpc.ipv6_cidrs.push(cidr);
-        }
-        Ok(())
-    }
-
-    /// Starts an instance with its primary ENI, attached and visible at once.
+    /// Starts an instance with its primary ENI, attached and visible at once. It has an IPv6 address if
+    /// the subnet has an IPv6 block.
     ///
     /// # Errors
     ///
@@ -218,7 +197,10 @@ impl World {
     ) -> Result<InstanceId, WorldError> {
         self.advance(now);
         let instance_type = instance_type(type_name).ok_or_else(|| unknown_type(type_name))?;
-        let eni = self.create_eni(&CreateNetworkInterface::new(subnet.clone()))?;
+        let mut request = CreateNetworkInterface::new(subnet.clone());
+        request.ipv6_addresses =
+            u32::from(self.subnet(subnet).is_some_and(|s| s.ipv6_cidr.is_some()));
+        let eni = self.create_eni(&request)?;
         let home = self.eni(&eni).ok_or_else(|| WorldError::NoSuchId { id: eni.to_string() })?;
         let (vpc, availability_zone) = (home.vpc.clone(), home.availability_zone.clone());
         let id: InstanceId = self.ids.id("i-");

@@ -1,18 +1,21 @@
 //! What a simulated node is like.
 
-use std::time::Duration;
+use std::{net::Ipv6Addr, time::Duration};
 
 use thiserror::Error;
 
 use crate::{
     addr::{Prefix, PrefixError},
-    config::{AllocationMode, ConfigError, PoolConfig, WarmTargets},
+    config::{AllocationMode, ConfigError, Family, PoolConfig, WarmTargets},
     pool::Action,
     testkit::{
         check::Violation,
         ec2::{Allocation, Delays, World, WorldConfig, WorldError, instance_type},
     },
 };
+
+/// Base of the /64 of an IPv6 node's subnet.
+const SUBNET_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0);
 
 /// Why a simulation cannot start.
 #[derive(Clone, Debug, Error)]
@@ -146,13 +149,30 @@ impl SimConfig {
         })
     }
 
+    /// IPv6 in a dual-stack subnet.
+    ///
+    /// # Errors
+    ///
+    /// If the model does not know the instance type.
+    pub fn ipv6(type_name: &str, seed: u64) -> Result<Self, SimError> {
+        let mut config = Self::new(type_name, seed)?;
+        let PoolConfig { max_enis, slots, .. } = config.pool;
+        config.pool = PoolConfig::ipv6(max_enis, slots)?;
+        config.pool.seed = seed;
+        Ok(config)
+    }
+
     pub(super) fn world(&self) -> Result<World, WorldError> {
-        WorldConfig::new(Prefix::new([10, 0, 0, 0].into(), 16).unwrap_or(self.subnet))
-            .subnet(self.subnet)
-            .instance(0, &self.instance_type)
-            .delays(self.delays)
-            .allocation(self.allocation)
-            .seed(self.seed)
-            .build()
+        let mut config =
+            WorldConfig::new(Prefix::new([10, 0, 0, 0].into(), 16).unwrap_or(self.subnet))
+                .subnet(self.subnet)
+                .instance(0, &self.instance_type)
+                .delays(self.delays)
+                .allocation(self.allocation)
+                .seed(self.seed);
+        if self.pool.family == Family::V6 {
+            config = config.ipv6(0, Prefix::new(SUBNET_V6.into(), 64).unwrap_or(self.subnet));
+        }
+        config.build()
     }
 }

@@ -95,6 +95,7 @@ impl Sim {
             world.instances().first().map(|i| i.id.clone()).ok_or(SimError::NoInstance)?;
         let world = Arc::new(Mutex::new(world));
         let cloud = Arc::new(ModelCloud::new(Arc::clone(&world), instance.clone()));
+        cloud.set_family(config.pool.family);
         let datapath = Arc::new(FakeDatapath::new());
         let store = Arc::new(MemoryStore::new());
         let now = Time::ZERO;

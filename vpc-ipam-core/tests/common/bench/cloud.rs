@@ -98,6 +98,7 @@ impl Subnet {
         let (len, size) = match count {
             AddressCount::Prefixes(_) => (28, 16),
             AddressCount::Secondary(_) => (32, 1),
+            AddressCount::Ipv6Prefixes(_) => panic!("{count} on an IPv4 node"),
         };
         let taken: Vec<Prefix> = self.enis.iter().flat_map(|eni| eni.cidrs.clone()).collect();
         let blocks = (0..self.size / size).map(|n| {
@@ -123,8 +124,8 @@ impl Subnet {
         let mut blocks = self.free_blocks(count);
         if blocks.len() < count.slots() as usize {
             return fails(match count {
-                AddressCount::Prefixes(_) => CloudErrorKind::InsufficientPrefixes,
                 AddressCount::Secondary(_) => CloudErrorKind::InsufficientAddresses,
+                _ => CloudErrorKind::InsufficientPrefixes,
             });
         }
         blocks.truncate(most);

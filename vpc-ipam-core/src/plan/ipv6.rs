@@ -1,0 +1,101 @@
+//! IPv6: one prefix on every ENI, for good.
+//!
+//! A prefix holds more addresses than a node can ever use, so that there is nothing to keep warm, nothing
+//! to give back, and no reason for more than one ENI on a card.
+
+use super::{EniView, Growth, Plan, Reason, Shortage, Totals, View, earlier};
+use crate::{cloud::AddressCount, config::PoolConfig, time::Time};
+
+/// What an ENI is asked for: never more than one.
+const ONE: AddressCount = AddressCount::Ipv6Prefixes(1);
+
+/// Addresses of a delegated prefix, a /80.
+const PREFIX_SIZE: u64 = 1 << 48;
+
+pub(super) fn plan(view: &View, config: &PoolConfig, now: Time) -> Plan {
+    let mut totals = Totals::of(view, config);
+    totals.incoming = totals.incoming_entries.saturating_mul(PREFIX_SIZE);
+    let settled = Reason::Settled { totals };
+    let mut plan = Plan { grow: Vec::new(), shrink: Vec::new(), reason: settled, revisit: None };
+    let lacks = |eni: &&EniView| eni.usable && eni.entries == 0;
+    let mut without: Vec<&EniView> = view.enis.iter().filter(lacks).collect();
+    if without.is_empty() && !view.enis.is_empty() {
+        return plan;
+    }
+    // Metadata may lag behind: what it does not show yet would be asked for twice.
+    if !view.confirmed {
+        plan.reason = Reason::Unconfirmed;
+        return plan;
+    }
+    without.sort_by_key(|eni| (eni.device, &eni.id));
+    let mut search = Search { view, now, moving: view.deleting, revisit: None };
+    let assign = |eni: &EniView| Growth::Assign { eni: eni.id.clone(), count: ONE };
+    plan.grow = without.iter().filter(|eni| search.may_grow(eni)).map(|eni| assign(eni)).collect();
+    let create = view.enis.is_empty() && search.may_create(config);
+    plan.grow.extend(create.then_some(Growth::Create { count: ONE }));
+    plan.revisit = search.revisit;
+    plan.reason = if plan.grow.is_empty() {
+        search.reason(&totals, config)
+    } else {
+        let (enis, without) = (view.enis.len() as u64, without.len() as u64);
+        Reason::Growing(Shortage::Ipv6Prefix { enis, without, waiting: view.waiting })
+    };
+    plan
+}
+
+struct Search<'a> {
+    view: &'a View,
+    now: Time,
+    /// Something under way may end the shortage or make room.
+    moving: bool,
+    revisit: Option<Time>,
+}
+
+impl Search<'_> {
+    fn held(&mut self, hold: Option<Time>) -> bool {
+        let hold = hold.filter(|until| *until > self.now);
+        self.revisit = earlier(self.revisit, hold);
+        hold.is_some()
+    }
+
+    fn may_grow(&mut self, eni: &EniView) -> bool {
+        if eni.busy || eni.incoming > 0 {
+            self.moving = true;
+            return false;
+        }
+        let holds = self.view.holds.clone();
+        !(self.held(holds.all) | self.held(holds.prefixes) | self.held(eni.hold_until))
+    }
+
+    fn may_create(&mut self, config: &PoolConfig) -> bool {
+        if self.view.creating.is_some() {
+            self.moving = true;
+            return false;
+        }
+        let holds = self.view.holds.clone();
+        u64::from(self.view.other_enis) < u64::from(config.max_enis)
+            && !(self.held(holds.all)
+                | self.held(holds.create)
+                | self.held(holds.prefixes)
+                | self.held(holds.secondary))
+    }
+
+    fn reason(&self, totals: &Totals, config: &PoolConfig) -> Reason {
+        if self.moving {
+            return Reason::InFlight { incoming: totals.incoming };
+        }
+        let paused = self.view.holds.prefixes.filter(|until| *until > self.now);
+        match (paused, self.revisit) {
+            (Some(until), _) => Reason::Ipv6Exhausted { until },
+            (None, Some(until)) => Reason::Held { until },
+            (None, None) => Reason::Full {
+                assigned: totals.assigned,
+                total: totals.total,
+                enis: u64::from(self.view.other_enis),
+                max_enis: config.max_enis,
+                slots: config.slots,
+                mode: config.mode,
+            },
+        }
+    }
+}
