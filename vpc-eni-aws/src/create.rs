@@ -28,8 +28,8 @@ impl AwsBackend {
         let me = self.identity().await?;
         let api = self.api().await?;
         let new = NewEni {
-            subnet: self.subnet_for_new_eni(me),
-            groups: self.groups(me, api).await?,
+            subnet: subnet_for_new_eni(me, request),
+            groups: self.groups(me, api, request).await?,
             description: format!("{DESCRIPTION_PREFIX}{}", me.instance),
             tags: tags::for_new_eni(&self.config, &me.instance, SystemTime::now()),
             count: self.capped(request.count),
@@ -43,17 +43,18 @@ impl AwsBackend {
         }
     }
 
-    /// The one place that chooses a subnet: that of the primary ENI.
-    fn subnet_for_new_eni(&self, me: &Identity) -> SubnetId {
-        me.subnet.clone()
-    }
-
-    /// Security groups of the primary ENI as they are now, sorted.
+    /// Security groups that are asked for, or those of the primary ENI as they are now, sorted.
     async fn groups(
         &self,
         me: &Identity,
         api: &dyn Ec2Api,
+        request: &CreateEni,
     ) -> Result<Vec<SecurityGroupId>, CloudError> {
+        if !request.groups.is_empty() {
+            let mut groups = request.groups.clone();
+            groups.sort();
+            return Ok(groups);
+        }
         let item = Item::SecurityGroups(me.primary_mac);
         let mut groups = match self.imds.list(item, "a security group id").await {
             Ok(groups) => groups,
@@ -201,6 +202,11 @@ impl AwsBackend {
         }
         error
     }
+}
+
+/// The one place that chooses a subnet: the one that is asked for, or that of the primary ENI.
+fn subnet_for_new_eni(me: &Identity, request: &CreateEni) -> SubnetId {
+    request.subnet.clone().unwrap_or_else(|| me.subnet.clone())
 }
 
 /// The lowest device index that is not in use.

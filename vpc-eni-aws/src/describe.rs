@@ -130,6 +130,8 @@ impl AwsBackend {
         let (primary_ip, subnet_cidr) = self.own(&eni).await?;
         Ok(Some(CloudEni {
             primary: eni.id == me.primary_eni,
+            // Nobody asks EC2 for the subnets' tags yet.
+            excluded: false,
             id: eni.id,
             mac: eni.mac,
             device,
@@ -218,6 +220,7 @@ impl AwsBackend {
                 card: eni.card,
                 kind,
                 primary,
+                excluded: false,
                 subnet: eni.subnet,
                 subnet_cidr: eni.subnet_cidr,
                 primary_ip: eni.primary_ip,

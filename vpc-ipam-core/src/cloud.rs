@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use crate::{
     addr::Prefix,
-    id::{EniId, InstanceId, MacAddr, SubnetId, VpcId},
+    id::{EniId, InstanceId, MacAddr, SecurityGroupId, SubnetId, VpcId},
 };
 
 /// What EC2 says an ENI is for.
@@ -43,6 +43,10 @@ pub struct CloudEni {
     pub kind: EniKind,
     /// True for the ENI the instance was born with. It is never freed.
     pub primary: bool,
+    /// True if its subnet is [excluded](crate::subnet::is_excluded) for pods: those that it has keep
+    /// their addresses, nobody gets another one. False where nobody has asked; instance metadata
+    /// does not know.
+    pub excluded: bool,
     /// Subnet the ENI lives in.
     pub subnet: SubnetId,
     /// Block of that subnet: on an IPv6 node the IPv6 one. An IPv4 block there says that the ENI cannot
@@ -162,12 +166,17 @@ pub struct CreateEni {
     /// What the ENI should be born with. For IPv6 that is one address of its own; prefixes are asked for
     /// once it is attached.
     pub count: AddressCount,
+    /// Subnet; `None` leaves the choice to the backend.
+    pub subnet: Option<SubnetId>,
+    /// Security groups; none stands for those of the primary ENI.
+    pub groups: Vec<SecurityGroupId>,
 }
 
 impl CreateEni {
-    /// A request for an ENI on `card` that is born with `count`.
+    /// A request for an ENI on `card` that is born with `count`, in a subnet of the backend's choice,
+    /// with the security groups of the primary ENI.
     pub fn new(card: u32, count: AddressCount) -> Self {
-        Self { card, count }
+        Self { card, count, subnet: None, groups: Vec::new() }
     }
 }
 

@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use crate::{
     addr::{DELEGATED_V6_LEN, Prefix},
+    id::{InstanceId, SecurityGroupId, SubnetId},
     policy::PolicyConfig,
 };
 
@@ -80,6 +81,27 @@ impl Family {
     }
 }
 
+/// Where new ENIs go if pods do not belong into the node's own subnet.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum CustomNetwork {
+    /// Pods belong where the node is.
+    #[default]
+    Off,
+    /// The `ENIConfig` that this node is to use does not exist (yet): no ENI is made.
+    Missing {
+        /// Its name.
+        name: String,
+    },
+    /// New ENIs go into this subnet; the primary ENI serves no pods.
+    Subnet {
+        /// The subnet.
+        subnet: SubnetId,
+        /// Security groups; none stands for those of the primary ENI.
+        groups: Vec<SecurityGroupId>,
+    },
+}
+
 /// Everything the pool needs to be told. Built once from the settings and the instance's limits.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -106,6 +128,18 @@ pub struct PoolConfig {
     pub add_wait: Duration,
     /// False: never change anything in the cloud, follow what it shows.
     pub provisioning: bool,
+    /// The instance, as the tags of its ENIs name it; `None`: no ENI is known by its tag.
+    pub instance: Option<InstanceId>,
+    /// `MANAGE_UNTAGGED_ENI`: ENIs whose tags do not say whose they are belong to the pool.
+    pub manage_untagged: bool,
+    /// `AWS_MANAGE_ENIS_NON_SCHEDULABLE`: grow and free ENIs on a node that takes no new pods, too.
+    pub manage_unschedulable: bool,
+    /// `ENABLE_POD_ENI`: somebody attaches a trunk, which needs a place.
+    pub pod_eni: bool,
+    /// Whether the instance type can have a trunk; `None` if nobody knows.
+    pub trunking: Option<bool>,
+    /// `AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG` and what came of it.
+    pub custom_network: CustomNetwork,
     /// Seed of the jitter of retries.
     pub seed: u64,
     /// Ask for the ENI view to be stored, for a start on which the cloud does not answer: see
@@ -164,6 +198,12 @@ impl PoolConfig {
             cooldown: COOLDOWN_DEFAULT,
             add_wait: ADD_WAIT_DEFAULT,
             provisioning: true,
+            instance: None,
+            manage_untagged: true,
+            manage_unschedulable: false,
+            pod_eni: false,
+            trunking: None,
+            custom_network: CustomNetwork::Off,
             seed: 0,
             remember: false,
         })
@@ -195,6 +235,11 @@ impl PoolConfig {
             seed: self.seed.wrapping_add(u64::from(card).wrapping_mul(SEED_STEP)),
             ..self.clone()
         }
+    }
+
+    /// True if a place is kept for a trunk as long as none is attached: on the first card.
+    pub fn expects_trunk(&self) -> bool {
+        self.card == 0 && self.pod_eni && self.trunking != Some(false)
     }
 
     /// Addresses that one slot gives: 16 in prefix mode, else 1. Saturates in IPv6.

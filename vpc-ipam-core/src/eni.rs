@@ -10,8 +10,9 @@ use std::{
 use crate::{
     addr::Prefix,
     backoff::Backoff,
-    cloud::{CloudEni, EniKind},
-    config::AllocationMode,
+    class::{Standing, Traits},
+    cloud::{Authority, CloudEni},
+    config::{AllocationMode, PoolConfig},
     datapath::{EniSpec, route_table},
     id::{EniId, MacAddr, OpId, SubnetId},
     slots::{Rank, Slots},
@@ -42,7 +43,8 @@ pub(crate) struct Cidr {
     pub(crate) ready: bool,
 }
 
-/// Sums over CIDRs. Serving ones are confirmed and of the current allocation mode.
+/// Sums over CIDRs. Serving ones are confirmed, of the current allocation mode, and on an ENI that
+/// serves new pods.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Tally {
     /// CIDRs that take a slot.
@@ -54,7 +56,7 @@ pub(crate) struct Tally {
     pub(crate) cooling: u64,
     /// Serving CIDRs that the host does not know yet, or that EC2 has not confirmed.
     pub(crate) unready: u64,
-    /// Confirmed CIDRs of the other mode without lease or resting address.
+    /// Confirmed CIDRs without lease or resting address that serve nobody and may go back to EC2.
     pub(crate) foreign_idle: u64,
     /// Leases in any CIDR.
     pub(crate) leased: u64,
@@ -70,7 +72,7 @@ macro_rules! each_sum {
 }
 
 impl Tally {
-    fn of(cidr: &Cidr, prefix: &Prefix, mode: AllocationMode) -> Self {
+    fn of(cidr: &Cidr, prefix: &Prefix, duty: Duty) -> Self {
         let (leased, resting) = (cidr.slots.leased(), cidr.slots.resting());
         let mut tally = Self { leased, resting, ..Self::default() };
         if !cidr.confirmed {
@@ -78,14 +80,14 @@ impl Tally {
             return tally;
         }
         tally.slots = 1;
-        if serves(prefix, mode) {
+        if duty.serves(prefix) {
             tally.entries = 1;
             tally.unleased = u64::from(leased == 0);
             tally.total = cidr.slots.size();
             tally.assigned = leased;
             tally.cooling = resting;
             tally.unready = u64::from(!cidr.ready || cidr.hinted.is_some());
-        } else {
+        } else if duty.standing.shrinks() {
             tally.foreign_idle = u64::from(leased + resting == 0);
         }
         tally
@@ -102,9 +104,18 @@ impl Tally {
     }
 }
 
-/// True if pods are given addresses of `prefix` in `mode`.
-pub(crate) fn serves(prefix: &Prefix, mode: AllocationMode) -> bool {
-    prefix.is_host() == (mode == AllocationMode::Secondary)
+/// What an ENI is for at present.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Duty {
+    pub(crate) mode: AllocationMode,
+    pub(crate) standing: Standing,
+}
+
+impl Duty {
+    /// True if new pods are given addresses of `prefix`.
+    pub(crate) fn serves(self, prefix: &Prefix) -> bool {
+        self.standing.serves() && prefix.is_host() == (self.mode == AllocationMode::Secondary)
+    }
 }
 
 /// What the host knows of an ENI.
@@ -130,8 +141,7 @@ pub(crate) struct Eni {
     pub(crate) mac: MacAddr,
     pub(crate) device: u32,
     pub(crate) card: u32,
-    pub(crate) kind: EniKind,
-    pub(crate) primary: bool,
+    pub(crate) traits: Traits,
     pub(crate) subnet: SubnetId,
     pub(crate) subnet_cidr: Prefix,
     pub(crate) primary_ip: IpAddr,
@@ -153,19 +163,24 @@ pub(crate) struct Eni {
     cidrs: BTreeMap<Prefix, Cidr>,
     order: BTreeSet<Preference>,
     tally: Tally,
-    mode: AllocationMode,
+    duty: Duty,
 }
 
 impl Eni {
     /// The ENI without its CIDRs.
-    pub(crate) fn new(cloud: &CloudEni, mode: AllocationMode, now: Time) -> Self {
+    pub(crate) fn new(cloud: &CloudEni, config: &PoolConfig, now: Time) -> Self {
+        let traits = Traits {
+            kind: cloud.kind,
+            primary: cloud.primary,
+            excluded: cloud.excluded,
+            disowned: false,
+        };
         Self {
             id: cloud.id.clone(),
             mac: cloud.mac,
             device: cloud.device,
             card: cloud.card,
-            kind: cloud.kind,
-            primary: cloud.primary,
+            traits,
             subnet: cloud.subnet.clone(),
             subnet_cidr: cloud.subnet_cidr,
             primary_ip: cloud.primary_ip,
@@ -188,23 +203,26 @@ impl Eni {
             cidrs: BTreeMap::new(),
             order: BTreeSet::new(),
             tally: Tally::default(),
-            mode,
+            duty: Duty { mode: config.mode, standing: traits.standing(config) },
         }
     }
 
-    /// Takes over what the cloud says of the ENI itself.
-    pub(crate) fn refresh(&mut self, cloud: &CloudEni) {
-        let before = self.spec();
+    /// Takes over what the cloud says of the ENI itself. Only EC2 knows its kind, and who asks EC2 its
+    /// subnet's tags.
+    pub(crate) fn refresh(&mut self, cloud: &CloudEni, authority: Authority) {
+        let before = (self.spec(), self.traits);
+        if authority == Authority::Ec2 {
+            self.traits.kind = cloud.kind;
+            self.traits.excluded = cloud.excluded;
+        }
         self.mac = cloud.mac;
         self.device = cloud.device;
         self.card = cloud.card;
         self.subnet = cloud.subnet.clone();
         self.subnet_cidr = cloud.subnet_cidr;
         self.primary_ip = cloud.primary_ip;
-        if self.spec() != before {
-            self.host.stale = true;
-            self.unsaved = true;
-        }
+        self.host.stale |= self.spec() != before.0;
+        self.unsaved |= (self.spec(), self.traits) != before;
     }
 
     /// The ENI as the cloud would describe it with these CIDRs.
@@ -214,8 +232,9 @@ impl Eni {
             mac: self.mac,
             device: self.device,
             card: self.card,
-            kind: self.kind,
-            primary: self.primary,
+            kind: self.traits.kind,
+            primary: self.traits.primary,
+            excluded: self.traits.excluded,
             subnet: self.subnet.clone(),
             subnet_cidr: self.subnet_cidr,
             primary_ip: self.primary_ip,
@@ -235,7 +254,7 @@ impl Eni {
             mac: self.mac,
             device: self.device,
             card: self.card,
-            primary: self.primary,
+            primary: self.traits.primary,
             primary_ip: self.primary_ip,
             subnet_cidr: self.subnet_cidr,
             table: self.table(),
@@ -253,9 +272,8 @@ impl Eni {
         !self.host.stale && self.host.running.is_none() && self.host.applied.is_some()
     }
 
-    /// True if the pool may delete it when it has no pods.
-    pub(crate) fn freeable(&self) -> bool {
-        !self.primary && self.kind == EniKind::Interface
+    pub(crate) fn duty(&self) -> Duty {
+        self.duty
     }
 
     pub(crate) fn tally(&self) -> &Tally {
@@ -315,14 +333,16 @@ impl Eni {
         }
     }
 
-    pub(crate) fn set_mode(&mut self, mode: AllocationMode) {
-        if self.mode == mode {
+    /// Draws the conclusions from what is known of the ENI and from the settings.
+    pub(crate) fn assess(&mut self, config: &PoolConfig) {
+        let duty = Duty { mode: config.mode, standing: self.traits.standing(config) };
+        if self.duty == duty {
             return;
         }
         let cidrs = std::mem::take(&mut self.cidrs);
         self.order.clear();
         self.tally = Tally::default();
-        self.mode = mode;
+        self.duty = duty;
         for (prefix, cidr) in cidrs {
             self.enter(prefix, cidr);
         }
@@ -330,7 +350,7 @@ impl Eni {
 
     fn leave(&mut self, prefix: &Prefix) -> Option<Cidr> {
         let cidr = self.cidrs.remove(prefix)?;
-        self.tally.sub(Tally::of(&cidr, prefix, self.mode));
+        self.tally.sub(Tally::of(&cidr, prefix, self.duty));
         if let Some(preference) = self.preference(prefix, &cidr) {
             self.order.remove(&preference);
         }
@@ -338,7 +358,7 @@ impl Eni {
     }
 
     fn enter(&mut self, prefix: Prefix, cidr: Cidr) {
-        self.tally.add(Tally::of(&cidr, &prefix, self.mode));
+        self.tally.add(Tally::of(&cidr, &prefix, self.duty));
         if let Some(preference) = self.preference(&prefix, &cidr) {
             self.order.insert(preference);
         }
@@ -347,7 +367,7 @@ impl Eni {
 
     fn preference(&self, prefix: &Prefix, cidr: &Cidr) -> Option<Preference> {
         let assignable =
-            cidr.confirmed && cidr.hinted.is_none() && cidr.ready && serves(prefix, self.mode);
+            cidr.confirmed && cidr.hinted.is_none() && cidr.ready && self.duty.serves(prefix);
         let (rank, _) = assignable.then(|| cidr.slots.next())??;
         Some((Reverse(cidr.slots.leased()), rank, *prefix))
     }
@@ -357,7 +377,7 @@ impl Eni {
     pub(crate) fn recount(&self) -> Tally {
         let mut tally = Tally::default();
         for (prefix, cidr) in &self.cidrs {
-            tally.add(Tally::of(cidr, prefix, self.mode));
+            tally.add(Tally::of(cidr, prefix, self.duty));
         }
         tally
     }

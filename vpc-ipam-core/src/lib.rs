@@ -72,6 +72,7 @@
 //!     card: 0,
 //!     kind: EniKind::Interface,
 //!     primary: true,
+//!     excluded: false,
 //!     subnet: "subnet-1".parse()?,
 //!     subnet_cidr: "10.0.0.0/24".parse()?,
 //!     primary_ip: "10.0.0.4".parse()?,
@@ -124,6 +125,7 @@ pub mod addr;
 mod backoff;
 pub mod branch;
 pub mod checkpoint;
+pub mod class;
 pub mod cloud;
 pub mod config;
 pub mod datapath;
@@ -138,6 +140,7 @@ pub mod pool;
 mod slots;
 pub mod stats;
 pub mod store;
+pub mod subnet;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 pub mod time;

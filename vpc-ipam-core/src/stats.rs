@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use crate::{
     addr::Prefix,
+    class::Standing,
+    cloud::EniKind,
     id::{EniId, PodRef, SandboxKey, SubnetId},
     time::Time,
 };
@@ -54,8 +56,12 @@ pub struct EniStats {
     pub device: u32,
     /// Network card.
     pub card: u32,
+    /// What EC2 says it is for.
+    pub kind: EniKind,
     /// True for the node's first ENI.
     pub primary: bool,
+    /// What the pool does with it.
+    pub standing: Standing,
     /// Its subnet.
     pub subnet: SubnetId,
     /// Its routing table.

@@ -25,7 +25,6 @@ use vpc_ipam_core::{
 
 const PORTS: u8 = 3;
 const ADDRESSES: u8 = 4;
-
 type Result<T> = std::result::Result<T, CloudError>;
 
 /// The host's ports on the switch. To the pool, a port is an ENI.
@@ -41,6 +40,7 @@ impl Rack {
             card: 0,
             kind: EniKind::Interface,
             primary: number == 0,
+            excluded: false,
             subnet: "subnet-rack7".parse()?,
             subnet_cidr: "10.7.0.0/16".parse()?,
             primary_ip: [10, 7, number, 1].into(),

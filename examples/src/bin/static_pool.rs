@@ -54,6 +54,7 @@ impl Config {
             card: 0,
             kind: EniKind::Interface,
             primary: true,
+            excluded: false,
             subnet: "subnet-static".parse()?,
             subnet_cidr: self.subnet,
             primary_ip: self.node,

@@ -62,6 +62,7 @@ pub(crate) fn eni(device: u32, prefixes: u32) -> CloudEni {
         card: 0,
         kind: EniKind::Interface,
         primary: device == 0,
+        excluded: false,
         subnet: "subnet-0a".parse().unwrap(),
         subnet_cidr: "10.0.0.0/8".parse().unwrap(),
         primary_ip: IpAddr::from([10, 255, 0, device as u8]),

@@ -1,8 +1,10 @@
 //! Growth: where the missing slots come from.
 
-use super::{EniView, Growth, Need, Plan, Reason, Shortage, Totals, View, count, earlier};
+use super::{
+    EniView, Growth, Need, Plan, Reason, Shortage, Totals, View, count, earlier, trunk_places,
+};
 use crate::{
-    config::{AllocationMode, PoolConfig},
+    config::{AllocationMode, CustomNetwork, PoolConfig},
     time::Time,
 };
 
@@ -32,7 +34,10 @@ pub(super) fn grow(
         allowed: slots_max,
         steps: Vec::new(),
         revisit: None,
-        moving: view.creating.is_some() || view.deleting,
+        moving: view.creating.is_some()
+            || view.deleting
+            || super::shrink::retired_to_free(view, config, now).0.is_some(),
+        missing_config: None,
     };
     search.existing_enis();
     search.new_eni();
@@ -53,6 +58,8 @@ struct Search<'a> {
     revisit: Option<Time>,
     /// Something under way may end the shortage or make room.
     moving: bool,
+    /// The `ENIConfig` that a new ENI would need.
+    missing_config: Option<&'a str>,
 }
 
 impl Search<'_> {
@@ -96,7 +103,8 @@ impl Search<'_> {
         if self.held(self.view.holds.all) {
             return;
         }
-        let mut enis: Vec<&EniView> = self.view.enis.iter().filter(|e| e.usable).collect();
+        let mut enis: Vec<&EniView> =
+            self.view.enis.iter().filter(|e| e.usable && e.standing.grows()).collect();
         enis.sort_by_key(|e| (e.device, &e.id));
         for eni in enis {
             let free =
@@ -125,7 +133,15 @@ impl Search<'_> {
     }
 
     fn new_eni(&mut self) {
-        if self.need == 0 || self.allowed == 0 || self.probing() || !self.has_room() {
+        if self.need == 0
+            || self.allowed == 0
+            || self.probing()
+            || !has_room(self.view, self.config)
+        {
+            return;
+        }
+        if let CustomNetwork::Missing { name } = &self.config.custom_network {
+            self.missing_config = Some(name);
             return;
         }
         let holds = self.view.holds.clone();
@@ -142,16 +158,15 @@ impl Search<'_> {
         self.take(u64::from(slots));
     }
 
-    fn has_room(&self) -> bool {
-        attached(self.view) < u64::from(self.config.max_enis)
-    }
-
     fn reason(&self, totals: &Totals, shortage: Shortage) -> Reason {
         if !self.steps.is_empty() {
             return Reason::Growing(shortage);
         }
         if self.moving {
             return Reason::InFlight { incoming: totals.incoming };
+        }
+        if let Some(name) = self.missing_config {
+            return Reason::NoEniConfig { name: name.to_owned() };
         }
         let holds = &self.view.holds;
         let paused = match self.config.mode {
@@ -168,12 +183,29 @@ impl Search<'_> {
                 max_enis: self.config.max_enis,
                 slots: self.config.slots,
                 mode: self.config.mode,
+                trunk_place: trunk_limits(self.view, self.config),
+                retired: retired(self.view),
             },
         }
     }
 }
 
 /// Places that are taken, ENIs under way included.
-fn attached(view: &View) -> u64 {
+pub(super) fn attached(view: &View) -> u64 {
     view.enis.len() as u64 + u64::from(view.other_enis) + u64::from(view.creating.is_some())
+}
+
+/// True if one more ENI may be attached.
+pub(super) fn has_room(view: &View, config: &PoolConfig) -> bool {
+    attached(view) + u64::from(trunk_places(view, config)) < u64::from(config.max_enis)
+}
+
+/// True if there would be room but for the place that is kept for the trunk.
+pub(super) fn trunk_limits(view: &View, config: &PoolConfig) -> bool {
+    trunk_places(view, config) > 0 && attached(view) < u64::from(config.max_enis)
+}
+
+/// ENIs that take a place but serve no new pods.
+pub(super) fn retired(view: &View) -> u64 {
+    view.enis.iter().filter(|e| !e.standing.serves()).count() as u64
 }

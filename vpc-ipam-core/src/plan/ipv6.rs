@@ -3,7 +3,11 @@
 //! A prefix holds more addresses than a node can ever use, so that there is nothing to keep warm, nothing
 //! to give back, and no reason for more than one ENI on a card.
 
-use super::{EniView, Growth, Plan, Reason, Shortage, Totals, View, earlier};
+use super::{
+    EniView, Growth, Plan, Reason, Shortage, Totals, View, earlier,
+    grow::{attached, has_room, retired, trunk_limits},
+    is_cordoned,
+};
 use crate::{cloud::AddressCount, config::PoolConfig, time::Time};
 
 /// What an ENI is asked for: never more than one.
@@ -17,9 +21,15 @@ pub(super) fn plan(view: &View, config: &PoolConfig, now: Time) -> Plan {
     totals.incoming = totals.incoming_entries.saturating_mul(PREFIX_SIZE);
     let settled = Reason::Settled { totals };
     let mut plan = Plan { grow: Vec::new(), shrink: Vec::new(), reason: settled, revisit: None };
-    let lacks = |eni: &&EniView| eni.usable && eni.entries == 0;
-    let mut without: Vec<&EniView> = view.enis.iter().filter(lacks).collect();
-    if without.is_empty() && !view.enis.is_empty() {
+    // Not the trunk, nor an ENI whose subnet is excluded.
+    let mut ours = view.enis.iter().filter(|eni| eni.standing.grows()).peekable();
+    let create = ours.peek().is_none();
+    let mut without: Vec<&EniView> = ours.filter(|eni| eni.usable && eni.entries == 0).collect();
+    if without.is_empty() && !create {
+        return plan;
+    }
+    if is_cordoned(view, config) {
+        plan.reason = Reason::Unschedulable;
         return plan;
     }
     // Metadata may lag behind: what it does not show yet would be asked for twice.
@@ -31,7 +41,7 @@ pub(super) fn plan(view: &View, config: &PoolConfig, now: Time) -> Plan {
     let mut search = Search { view, now, moving: view.deleting, revisit: None };
     let assign = |eni: &EniView| Growth::Assign { eni: eni.id.clone(), count: ONE };
     plan.grow = without.iter().filter(|eni| search.may_grow(eni)).map(|eni| assign(eni)).collect();
-    let create = view.enis.is_empty() && search.may_create(config);
+    let create = create && search.may_create(config);
     plan.grow.extend(create.then_some(Growth::Create { count: ONE }));
     plan.revisit = search.revisit;
     plan.reason = if plan.grow.is_empty() {
@@ -73,7 +83,7 @@ impl Search<'_> {
             return false;
         }
         let holds = self.view.holds.clone();
-        u64::from(self.view.other_enis) < u64::from(config.max_enis)
+        has_room(self.view, config)
             && !(self.held(holds.all)
                 | self.held(holds.create)
                 | self.held(holds.prefixes)
@@ -91,10 +101,12 @@ impl Search<'_> {
             (None, None) => Reason::Full {
                 assigned: totals.assigned,
                 total: totals.total,
-                enis: u64::from(self.view.other_enis),
+                enis: attached(self.view),
                 max_enis: config.max_enis,
                 slots: config.slots,
                 mode: config.mode,
+                trunk_place: trunk_limits(self.view, config),
+                retired: retired(self.view),
             },
         }
     }

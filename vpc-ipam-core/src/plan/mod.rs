@@ -17,6 +17,7 @@ pub use self::{
 };
 use crate::{
     addr::Prefix,
+    class::Standing,
     cloud::AddressCount,
     config::{AllocationMode, Family, PoolConfig},
     id::EniId,
@@ -39,6 +40,8 @@ pub struct EniView {
     pub id: EniId,
     /// Device index.
     pub device: u32,
+    /// What the pool does with it. Only those that serve have serving CIDRs.
+    pub standing: Standing,
     /// False for the primary ENI and for those that carry more than pods.
     pub freeable: bool,
     /// When it joined the pool.
@@ -71,7 +74,8 @@ pub struct EniView {
     pub occupied: u64,
     /// Serving CIDRs with neither lease nor resting address: may be released.
     pub idle: Vec<Prefix>,
-    /// CIDRs of the other allocation mode with neither lease nor resting address.
+    /// CIDRs that serve nobody, with neither lease nor resting address: of the other allocation mode, or
+    /// of an ENI that is retired.
     pub foreign_idle: Vec<Prefix>,
 }
 
@@ -81,6 +85,7 @@ impl EniView {
         Self {
             id,
             device,
+            standing: Standing::Active,
             freeable: device != 0,
             since: Time::ZERO,
             usable: true,
@@ -124,9 +129,11 @@ pub struct Holds {
 pub struct View {
     /// ENIs of the pool, in any order.
     pub enis: Vec<EniView>,
-    /// Attached ENIs that take a place but give no addresses: unmanaged ones, trunks, those being
-    /// deleted.
+    /// Attached ENIs that take a place but are not the pool's: unmanaged and EFA-only ones, those
+    /// being deleted.
     pub other_enis: u32,
+    /// A trunk is attached.
+    pub trunk: bool,
     /// Pods that wait for an address.
     pub waiting: u64,
     /// A new ENI under way, with what it will hold.
@@ -135,6 +142,8 @@ pub struct View {
     pub deleting: bool,
     /// The node is going away.
     pub draining: bool,
+    /// The node takes no new pods from the scheduler.
+    pub unschedulable: bool,
     /// EC2 itself, not just instance metadata, has described the ENIs.
     pub confirmed: bool,
     /// When addresses were last released.
@@ -187,8 +196,8 @@ pub enum Shrink {
 pub struct Plan {
     /// Growth, each step on another ENI.
     pub grow: Vec<Growth>,
-    /// Shrinking, each step on another ENI. Empty unless `grow` is, but for CIDRs of the other
-    /// allocation mode, which go as soon as they are idle.
+    /// Shrinking, each step on another ENI but for CIDRs of the other allocation mode. Empty unless
+    /// `grow` is, but for what serves nobody any more, which goes as soon as it is idle.
     pub shrink: Vec<Shrink>,
     /// Why, in numbers.
     pub reason: Reason,
@@ -213,6 +222,7 @@ pub fn plan(view: &View, config: &PoolConfig, now: Time) -> Plan {
     let totals = Totals::of(view, config);
     let need = Need::of(&totals, config);
     let mut plan = match need {
+        Need::Slots { .. } if is_cordoned(view, config) => idle(Reason::Unschedulable),
         Need::Slots { .. } => grow::grow(view, &totals, need, config, now),
         Need::MaxPods if view.waiting > 0 => {
             idle(Reason::MaxPods { total: totals.expected(), max_pods: config.max_pods })
@@ -220,9 +230,19 @@ pub fn plan(view: &View, config: &PoolConfig, now: Time) -> Plan {
         Need::MaxPods | Need::Nothing => shrink::shrink(view, &totals, config, now),
     };
     if view.confirmed {
-        plan.shrink.extend(shrink::foreign(view));
+        shrink::unwanted(view, config, now, &mut plan);
     }
     plan
+}
+
+/// True if the node takes no new pods, and ENIs are to be left as they are because of that.
+fn is_cordoned(view: &View, config: &PoolConfig) -> bool {
+    view.unschedulable && !config.manage_unschedulable
+}
+
+/// Places for ENIs that are kept for a trunk.
+pub(crate) fn trunk_places(view: &View, config: &PoolConfig) -> u32 {
+    u32::from(config.expects_trunk() && !view.trunk)
 }
 
 /// True if [`plan`] could make use of the lists of idle CIDRs in the view. Lets a caller leave them

@@ -91,6 +91,10 @@ pub enum Reason {
         slots: u32,
         /// What a slot holds.
         mode: AllocationMode,
+        /// A place is free, but kept for the trunk.
+        trunk_place: bool,
+        /// ENIs that take a place but serve no new pods.
+        retired: u64,
     },
     /// Too low, so the pool grows.
     Growing(Shortage),
@@ -116,8 +120,18 @@ pub enum Reason {
         /// Pods that the node may run.
         max_pods: u32,
     },
+    /// Too low, and the `ENIConfig` that says where new ENIs go does not exist.
+    NoEniConfig {
+        /// Its name.
+        name: String,
+    },
     /// The pool follows what the cloud shows.
     ProvisioningDisabled,
+    /// This ENI serves no new pods, and the last of its pods has gone.
+    Retired {
+        /// ENI.
+        eni: EniId,
+    },
     /// All targets are met.
     Settled {
         /// The numbers.
@@ -132,6 +146,8 @@ pub enum Reason {
     },
     /// Too low, but what EC2 itself has to say of the ENIs is not known yet.
     Unconfirmed,
+    /// Too low, but the node takes no new pods.
+    Unschedulable,
     /// More than the targets ask for.
     Surplus {
         /// CIDRs that go.
@@ -207,12 +223,21 @@ impl fmt::Display for Reason {
             Self::FreeEni { eni, available } => {
                 write!(f, "{eni} has no pod and its {available} address(es) are not needed")
             }
-            Self::Full { assigned, total, enis, max_enis, slots, mode } => write!(
-                f,
-                "{assigned} of {total} addresses in use on {enis} of {max_enis} ENIs, and no ENI \
-                 can hold more than {slots} {}; run fewer pods or use a larger instance type",
-                unit(*mode)
-            ),
+            Self::Full { assigned, total, enis, max_enis, slots, mode, trunk_place, retired } => {
+                write!(
+                    f,
+                    "{assigned} of {total} addresses in use on {enis} of {max_enis} ENIs, and no ENI \
+                     can hold more than {slots} {}",
+                    unit(*mode)
+                )?;
+                if *trunk_place {
+                    f.write_str(", while one place is kept for the trunk ENI (ENABLE_POD_ENI)")?;
+                }
+                if *retired > 0 {
+                    write!(f, ", while {retired} of the ENIs serve(s) no new pods")?;
+                }
+                f.write_str("; run fewer pods or use a larger instance type")
+            }
             Self::Growing(shortage) => shortage.fmt(f),
             Self::Held { until } => {
                 write!(f, "the last attempts to grow failed, the next one follows at {until}")
@@ -226,8 +251,16 @@ impl fmt::Display for Reason {
             Self::MaxPods { total, max_pods } => {
                 write!(f, "{total} address(es) cover the {max_pods} pods that this node may run")
             }
+            Self::NoEniConfig { name } => write!(
+                f,
+                "the ENIConfig {name:?} does not exist, so no ENI can be made for pods; create it, or \
+                 correct the label or annotation of the node that names it"
+            ),
             Self::ProvisioningDisabled => {
                 f.write_str("provisioning is disabled, so the pool follows what the cloud shows")
+            }
+            Self::Retired { eni } => {
+                write!(f, "{eni} serves no new pods, and the last of its pods has gone")
             }
             Self::Settled { totals: totals @ Totals { band: Some(band), .. } } => {
                 write!(f, "{} of {} address(es) free, {band}", totals.free(), totals.total)
@@ -250,6 +283,10 @@ impl fmt::Display for Reason {
             Self::Unconfirmed => {
                 f.write_str("EC2 has not described the ENIs yet, so nothing is asked for")
             }
+            Self::Unschedulable => f.write_str(
+                "the node is unschedulable, so no address is asked for; uncordon it, or set \
+                 AWS_MANAGE_ENIS_NON_SCHEDULABLE",
+            ),
             Self::Surplus { released, available, mode, band } => {
                 write!(
                     f,

@@ -1,7 +1,11 @@
 //! Shrinking: which addresses and which ENI the node can do without.
 
-use super::{ENI_AGE_MIN, EniView, Need, Plan, Reason, SHRINK_GAP, Shrink, Totals, View, earlier};
+use super::{
+    ENI_AGE_MIN, EniView, Need, Plan, Reason, SHRINK_GAP, Shrink, Totals, View, earlier,
+    is_cordoned,
+};
 use crate::{
+    class::Standing,
     config::{AllocationMode, PoolConfig},
     time::Time,
 };
@@ -21,7 +25,11 @@ pub(super) fn shrink(view: &View, totals: &Totals, config: &PoolConfig, now: Tim
     if !view.confirmed || growing || moving || view.deleting {
         return plan;
     }
-    let (free, revisit) = eni_to_free(view, totals, config, now);
+    let (free, revisit) = if is_cordoned(view, config) {
+        (None, None)
+    } else {
+        eni_to_free(view, totals, config, now)
+    };
     plan.revisit = revisit;
     if let Some(eni) = free {
         plan.reason = Reason::FreeEni { eni: eni.id.clone(), available: eni.total };
@@ -103,12 +111,48 @@ fn release(view: &View, surplus: u64) -> (Vec<Shrink>, u64) {
     (steps, surplus - left)
 }
 
-/// Idle CIDRs of the other allocation mode: they only block slots.
-pub(super) fn foreign(view: &View) -> impl Iterator<Item = Shrink> + '_ {
-    view.enis
-        .iter()
-        .filter(|e| e.settled && !e.busy && !e.foreign_idle.is_empty())
-        .map(|e| Shrink::Release { eni: e.id.clone(), cidrs: e.foreign_idle.clone() })
+/// What serves nobody any more and only blocks slots and addresses: idle CIDRs of the other allocation
+/// mode and of retired ENIs, and a retired ENI that has no pod left.
+pub(super) fn unwanted(view: &View, config: &PoolConfig, now: Time, plan: &mut Plan) {
+    let (free, revisit) = retired_to_free(view, config, now);
+    plan.revisit = earlier(plan.revisit, revisit);
+    if let Some(eni) = free {
+        if matches!(plan.reason, Reason::Settled { .. }) {
+            plan.reason = Reason::Retired { eni: eni.id.clone() };
+        }
+        plan.shrink.push(Shrink::Free { eni: eni.id.clone() });
+    }
+    for eni in view.enis.iter().filter(|e| e.settled && !e.busy && !e.foreign_idle.is_empty()) {
+        let goes = |step: &Shrink| matches!(step, Shrink::Free { eni: id } if *id == eni.id);
+        // Its addresses go with it, with one call instead of two.
+        if !plan.shrink.iter().any(goes) && !is_about_to_go(eni, view, config) {
+            let cidrs = eni.foreign_idle.clone();
+            plan.shrink.push(Shrink::Release { eni: eni.id.clone(), cidrs });
+        }
+    }
+}
+
+/// A retired ENI without a pod, which the pool is going to free.
+fn is_about_to_go(eni: &EniView, view: &View, config: &PoolConfig) -> bool {
+    let retired = matches!(eni.standing, Standing::Retired(_));
+    retired && eni.freeable && eni.occupied == 0 && !is_cordoned(view, config)
+}
+
+/// The retired ENI to free now, and when a too young one would be old enough. One at a time.
+pub(super) fn retired_to_free<'a>(
+    view: &'a View,
+    config: &PoolConfig,
+    now: Time,
+) -> (Option<&'a EniView>, Option<Time>) {
+    if !view.confirmed || view.deleting {
+        return (None, None);
+    }
+    let ready = |e: &&EniView| e.settled && !e.busy && is_about_to_go(e, view, config);
+    let first = view.enis.iter().filter(ready).min_by_key(|e| (e.since, &e.id));
+    match first {
+        Some(eni) if now.since(eni.since) < ENI_AGE_MIN => (None, Some(eni.since + ENI_AGE_MIN)),
+        eni => (eni, None),
+    }
 }
 
 /// The ENI to free, and when a too young one would be old enough.
@@ -124,7 +168,11 @@ fn eni_to_free<'a>(
     let mut revisit = None;
     let mut best: Option<&EniView> = None;
     for eni in &view.enis {
-        let idle = eni.freeable && eni.occupied == 0 && eni.settled && !eni.busy;
+        let idle = eni.freeable
+            && eni.standing == Standing::Active
+            && eni.occupied == 0
+            && eni.settled
+            && !eni.busy;
         if !idle || !dispensable(eni, view, totals, config) {
             continue;
         }
@@ -149,7 +197,7 @@ fn gate(view: &View, totals: &Totals, config: &PoolConfig) -> bool {
     match config.mode {
         AllocationMode::Prefix => {
             totals.available() >= (u64::from(config.targets.prefixes) + 1) * per_eni
-                || view.enis.iter().any(|e| e.freeable && e.occupied == 0)
+                || view.enis.iter().any(|e| e.freeable && e.standing.grows() && e.occupied == 0)
         }
         AllocationMode::Secondary => {
             totals.available() >= (u64::from(config.targets.enis) + 1) * per_eni
@@ -159,8 +207,12 @@ fn gate(view: &View, totals: &Totals, config: &PoolConfig) -> bool {
 
 /// Addresses that the ENIs but `without` could hold.
 fn capacity(view: &View, without: &EniView, config: &PoolConfig) -> u64 {
-    let others = view.enis.iter().filter(|e| e.usable && e.id != without.id).count() as u64;
-    others * u64::from(config.addresses_per_eni())
+    let others = view.enis.iter().filter(|e| e.usable && e.id != without.id);
+    let holds = |e: &EniView| match e.standing {
+        Standing::Active => u64::from(config.addresses_per_eni()),
+        _ => e.total,
+    };
+    others.map(holds).fold(0, u64::saturating_add)
 }
 
 /// True if the other ENIs satisfy every target.

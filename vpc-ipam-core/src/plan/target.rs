@@ -6,7 +6,7 @@ use crate::{
     policy::Band,
 };
 
-/// Sums over the usable ENIs of a [`View`], and what its warm policy asks for.
+/// Sums over the usable ENIs that serve new pods, of a [`View`], and what its warm policy asks for.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Totals {
@@ -35,7 +35,7 @@ impl Totals {
     pub fn of(view: &View, config: &PoolConfig) -> Self {
         let band = view.band.map(Band::in_order);
         let mut sum = Self { waiting: view.waiting, band, ..Self::default() };
-        for eni in &view.enis {
+        for eni in view.enis.iter().filter(|eni| eni.standing.serves()) {
             sum.incoming_entries += u64::from(eni.incoming);
             if eni.usable {
                 sum.total = sum.total.saturating_add(eni.total);

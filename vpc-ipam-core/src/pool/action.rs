@@ -186,6 +186,10 @@ pub enum Event {
     },
     /// New settings.
     Reconfigured(Box<PoolConfig>),
+    /// Whether the scheduler places new pods on the node; it is taken to until this says otherwise.
+    /// While it does not, the pool neither grows nor frees ENIs, unless it is
+    /// [told to](PoolConfig::manage_unschedulable).
+    Schedulable(bool),
     /// Nothing but time passed; see [`Pool::poll_timeout`](super::Pool::poll_timeout).
     Timeout,
 }

@@ -7,6 +7,7 @@ use crate::{
     addr::Prefix,
     backoff::Backoff,
     cloud::{AddressCount, Authority, CloudEni, CloudError, CloudErrorKind, CreateEni},
+    config::CustomNetwork,
     eni::RETRY_CAP,
     id::{EniId, OpId},
     plan::{self, Growth, Holds, Plan, Reason, Shrink},
@@ -131,6 +132,7 @@ impl Pool {
                 | Reason::Held { .. }
                 | Reason::InFlight { .. }
                 | Reason::Ipv6Exhausted { .. }
+                | Reason::NoEniConfig { .. }
                 | Reason::SubnetExhausted { .. }
         );
         if !short {
@@ -158,7 +160,11 @@ impl Pool {
                 }
             }
             Growth::Create { count } => {
-                let request = CreateEni::new(self.config.card, count);
+                let mut request = CreateEni::new(self.config.card, count);
+                if let CustomNetwork::Subnet { subnet, groups } = &self.config.custom_network {
+                    request.subnet = Some(subnet.clone());
+                    request.groups.clone_from(groups);
+                }
                 let op = self.issue(Op::Create { count }, |op| Action::CreateEni { op, request });
                 self.growth.creating.insert(op, count);
             }

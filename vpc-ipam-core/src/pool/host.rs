@@ -103,6 +103,13 @@ impl Pool {
         }
     }
 
+    /// What has left the pool, but not yet the cloud, is left there: the next view brings it back.
+    pub(super) fn keep_what_was_leaving(&mut self) {
+        for eni in self.enis.values_mut().filter(|eni| eni.op.is_none()) {
+            eni.leaving.clear();
+        }
+    }
+
     pub(super) fn on_set_up(&mut self, op: OpId, result: Result<(), DatapathError>, now: Time) {
         let Some(Op::SetUp { eni: id, sources }) =
             self.take_op(op, |op| matches!(op, Op::SetUp { .. }))

@@ -33,10 +33,13 @@ impl Pool {
     /// Takes an ENI into the pool, or what is new of a known one.
     pub(super) fn adopt(&mut self, cloud: &CloudEni, authority: Authority, now: Time) {
         if let Some(eni) = self.enis.get_mut(&cloud.id) {
-            eni.refresh(cloud);
+            eni.refresh(cloud, authority);
             eni.unsaved |= std::mem::take(&mut eni.missing);
+            eni.assess(&self.config);
         } else {
-            let mut eni = Eni::new(cloud, self.config.mode, now);
+            let mut eni = Eni::new(cloud, &self.config, now);
+            eni.traits.disowned = self.foreign.contains_key(&cloud.id);
+            eni.assess(&self.config);
             eni.mutated = self.sequence;
             self.enis.insert(cloud.id.clone(), eni);
         }

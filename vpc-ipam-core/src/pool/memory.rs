@@ -108,7 +108,8 @@ impl Pool {
     /// What a later life should know of the ENIs: what EC2 has vouched for, by itself or through
     /// metadata that has aged.
     pub fn remembered(&self) -> Vec<CloudEni> {
-        let enis = self.enis.values().filter(|eni| !eni.missing);
+        // A later life could not tell that an ENI is somebody else's by now.
+        let enis = self.enis.values().filter(|eni| !eni.missing && !eni.traits.disowned);
         enis.map(|eni| {
             let cidrs = eni.cidrs().iter();
             let vouched =

@@ -14,6 +14,7 @@ mod memory;
 mod quarantine;
 mod reconcile;
 mod report;
+mod view;
 mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -33,7 +34,7 @@ use self::{
     lease::{Lease, Leases, Phase, Place},
     memory::Memory,
     quarantine::Quarantine,
-    reconcile::Describing,
+    reconcile::{Describing, Foreign},
     waiting::Waiting,
 };
 use crate::{
@@ -111,8 +112,10 @@ pub struct Pool {
     enis: BTreeMap<EniId, Eni>,
     /// Which ENI holds a CIDR; no two CIDRs in it overlap.
     owners: BTreeMap<Prefix, EniId>,
-    /// ENIs that take a place but are not ours to use.
-    foreign: BTreeSet<EniId>,
+    /// ENIs that take a place but are not ours to use. Some may be in the pool for the sake of their pods.
+    foreign: BTreeMap<EniId, Foreign>,
+    /// One of them is the trunk.
+    foreign_trunk: bool,
     /// ENIs that have left the pool and are being taken down.
     departing: BTreeMap<EniId, Departing>,
     /// ENIs and CIDRs given up lately: a view may still show them.
@@ -129,6 +132,7 @@ pub struct Pool {
     growth: GrowthState,
     policy: Box<dyn WarmPolicy>,
     draining: bool,
+    unschedulable: bool,
     ready: bool,
     unexpected_events: u64,
     no_address: u64,
@@ -176,7 +180,8 @@ impl Pool {
             replies: VecDeque::new(),
             enis: BTreeMap::new(),
             owners: BTreeMap::new(),
-            foreign: BTreeSet::new(),
+            foreign: BTreeMap::new(),
+            foreign_trunk: false,
             departing: BTreeMap::new(),
             gone_enis: BTreeMap::new(),
             gone_cidrs: BTreeMap::new(),
@@ -189,6 +194,7 @@ impl Pool {
             describing: Describing::new(now),
             growth: GrowthState::new(),
             draining: false,
+            unschedulable: false,
             ready: false,
             unexpected_events: 0,
             no_address: 0,
@@ -256,6 +262,7 @@ impl Pool {
             Event::Persisted { op, result } => self.on_persisted(op, result, now),
             Event::Remembered { op, result } => self.on_remembered(op, result, now),
             Event::Reconfigured(config) => self.reconfigure(*config, now),
+            Event::Schedulable(schedulable) => self.unschedulable = !schedulable,
             Event::Timeout => {}
         }
         self.settle(now);
@@ -321,8 +328,17 @@ impl Pool {
     }
 
     fn reconfigure(&mut self, config: PoolConfig, now: Time) {
+        if (&self.config.instance, self.config.manage_untagged)
+            != (&config.instance, config.manage_untagged)
+        {
+            // Whose an ENI is may look different now.
+            self.describe_soon(now);
+        }
+        if !config.provisioning {
+            self.keep_what_was_leaving();
+        }
         for eni in self.enis.values_mut() {
-            eni.set_mode(config.mode);
+            eni.assess(&config);
         }
         if self.config.policy != config.policy {
             self.policy = config.policy.build();

@@ -9,6 +9,7 @@ use super::{Action, Op, Pool};
 use crate::{
     addr::Prefix,
     backoff::Backoff,
+    class::is_managed,
     cloud::{Authority, CloudEni, CloudError, CloudView, EniKind},
     eni::RETRY_CAP,
     id::{EniId, OpId},
@@ -21,9 +22,17 @@ const PERIOD: Duration = Duration::from_secs(60);
 const PERIOD_JITTER: Duration = Duration::from_secs(10);
 /// First delay after a failed read.
 const RETRY: Duration = Duration::from_secs(1);
-/// Tag of ENIs that are somebody else's.
-const NO_MANAGE_TAG: &str = "node.k8s.amazonaws.com/no_manage";
 
+/// Why an ENI takes a place but is not the pool's to use.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Foreign {
+    /// It has no address.
+    EfaOnly,
+    /// Its tags say whose it is.
+    Unmanaged,
+    /// Metadata alone shows it, and cannot say whose it is.
+    Unverified,
+}
 /// When to read the cloud's view, and what the last reading was worth.
 #[derive(Clone, Debug)]
 pub(super) struct Describing {
@@ -117,15 +126,15 @@ impl Pool {
     fn reconcile(&mut self, view: CloudView, sequence: u64, now: Time) {
         let authoritative = view.authority == Authority::Ec2;
         let card = self.config.card;
+        let tagged = view.enis.iter().any(|eni| !eni.tags.is_empty());
         let shown: Vec<CloudEni> = view.enis.into_iter().filter(|eni| eni.card == card).collect();
         if authoritative {
-            self.foreign =
-                shown.iter().filter(|eni| is_foreign(eni)).map(|eni| eni.id.clone()).collect();
+            self.sort_out(&shown, tagged);
         }
         // Metadata knows no tags, so that it cannot tell whose an ENI is.
         let ours: BTreeMap<EniId, CloudEni> = shown
             .into_iter()
-            .filter(|eni| !self.foreign.contains(&eni.id) && eni.kind != EniKind::EfaOnly)
+            .filter_map(|eni| self.usable_part(eni))
             .map(|eni| (eni.id.clone(), eni))
             .collect();
         if authoritative {
@@ -142,6 +151,48 @@ impl Pool {
                 self.growth.release_error = None;
             }
         }
+    }
+
+    /// Notes which ENIs of an EC2 view are somebody else's. Tags that could not be had are none at all:
+    /// without any, what was somebody else's stays so.
+    fn sort_out(&mut self, shown: &[CloudEni], tagged: bool) {
+        let verdict = |eni: &CloudEni| match eni.kind {
+            EniKind::EfaOnly => Some(Foreign::EfaOnly),
+            _ if !is_managed(eni, &self.config) => Some(Foreign::Unmanaged),
+            _ => self
+                .foreign
+                .get(&eni.id)
+                .copied()
+                .filter(|was| !tagged && *was == Foreign::Unmanaged),
+        };
+        let foreign: BTreeMap<EniId, Foreign> =
+            shown.iter().filter_map(|eni| Some((eni.id.clone(), verdict(eni)?))).collect();
+        for eni in self.enis.values_mut() {
+            eni.traits.disowned = foreign.contains_key(&eni.id);
+            if eni.traits.disowned && eni.op.is_none() {
+                // What its new owner makes of them is not for us to undo.
+                eni.leaving.clear();
+            }
+            eni.assess(&self.config);
+        }
+        for (id, departing) in &mut self.departing {
+            departing.delete &= !foreign.contains_key(id);
+        }
+        let is_trunk = |eni: &&CloudEni| eni.kind == EniKind::Trunk;
+        self.foreign_trunk = shown.iter().filter(is_trunk).any(|eni| foreign.contains_key(&eni.id));
+        self.foreign = foreign;
+    }
+
+    /// What the pool may use of an ENI that the cloud shows. Of one that is somebody else's that is what
+    /// pods have already: they were there first.
+    fn usable_part(&self, mut eni: CloudEni) -> Option<CloudEni> {
+        if self.foreign.contains_key(&eni.id) {
+            eni.cidrs.retain(|cidr| !self.leases.owners_in(cidr).is_empty());
+            if eni.cidrs.is_empty() {
+                return None;
+            }
+        }
+        (eni.kind != EniKind::EfaOnly).then_some(eni)
     }
 
     /// Gives up what EC2 does not show.
@@ -185,7 +236,7 @@ impl Pool {
         // It knows no tags: what it alone shows may be somebody else's, whose host side must not be
         // touched, unless pods of ours have addresses on it.
         if !authoritative && known.is_none() && !shown.primary && !self.has_leases(&shown) {
-            self.foreign.insert(shown.id);
+            self.foreign.entry(shown.id).or_insert(Foreign::Unverified);
             return;
         }
         let denied =
@@ -204,11 +255,4 @@ impl Pool {
     fn has_leases(&self, eni: &CloudEni) -> bool {
         eni.cidrs.iter().any(|cidr| !self.leases.owners_in(cidr).is_empty())
     }
-}
-
-/// True if the ENI takes a place on the node but is not for the pool to use.
-fn is_foreign(eni: &CloudEni) -> bool {
-    let unmanaged = eni.tags.get(NO_MANAGE_TAG).is_some_and(|value| value == "true");
-    let unusable = matches!(eni.kind, EniKind::EfaOnly | EniKind::Trunk);
-    (unmanaged || unusable) && !eni.primary
 }

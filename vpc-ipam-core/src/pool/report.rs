@@ -2,9 +2,9 @@
 
 use super::{Lease, Phase, Pool};
 use crate::{
-    eni::{Cidr, Eni, serves},
+    eni::{Cidr, Eni},
     id::SandboxKey,
-    plan::{EniView, Reason, View},
+    plan::Reason,
     slots::Use,
     stats::{AddressStats, CidrStats, EniStats, Stats},
     time::Time,
@@ -14,60 +14,14 @@ use crate::{
 const LISTED_MAX: usize = 3;
 
 impl Pool {
-    /// The pool as the planner sees it, lists of idle CIDRs included.
-    pub fn view(&self) -> View {
-        let mut view = self.summary();
-        self.fill_idle_lists(&mut view);
-        view
-    }
-
-    /// The view without its lists: costs no more than the number of ENIs.
-    pub(super) fn summary(&self) -> View {
-        let summary = |eni: &Eni| {
-            let mut view = summary(eni);
-            view.usable &= !self.lacks_ipv6(eni);
-            view
-        };
-        let departing = self.departing.values().filter(|d| d.delete).count();
-        View {
-            enis: self.enis.values().filter(|eni| !eni.missing).map(summary).collect(),
-            other_enis: narrow(self.foreign.len() + departing),
-            waiting: self.waiting.anyone() as u64,
-            creating: self.growth.creating.values().next().copied(),
-            deleting: departing > 0,
-            draining: self.draining,
-            confirmed: self.describing.confirmed && !self.describing.hint_only,
-            last_shrink: self.growth.last_shrink,
-            holds: self.growth.holds.clone(),
-            band: self.policy.band(),
-        }
-    }
-
-    pub(super) fn has_foreign_idle(&self) -> bool {
-        self.enis.values().any(|eni| eni.tally().foreign_idle > 0)
-    }
-
-    pub(super) fn fill_idle_lists(&self, view: &mut View) {
-        for eni_view in &mut view.enis {
-            let Some(eni) = self.enis.get(&eni_view.id) else { continue };
-            for (prefix, cidr) in eni.cidrs() {
-                let free = cidr.slots.leased() == 0 && cidr.slots.resting() == 0;
-                if !free || !cidr.confirmed {
-                    continue;
-                }
-                if serves(prefix, self.config.mode) {
-                    eni_view.idle.push(*prefix);
-                } else {
-                    eni_view.foreign_idle.push(*prefix);
-                }
-            }
-        }
-    }
-
     /// Answers the ADDs for which no address can come in time.
     pub(super) fn refuse_hopeless(&mut self, reason: &Reason, now: Time) {
         let mut relief = match reason {
-            Reason::Draining | Reason::Full { .. } | Reason::MaxPods { .. } => None,
+            Reason::Draining
+            | Reason::Full { .. }
+            | Reason::MaxPods { .. }
+            | Reason::NoEniConfig { .. }
+            | Reason::Unschedulable => None,
             Reason::Ipv6Exhausted { until } | Reason::SubnetExhausted { until, .. } => Some(*until),
             _ => return,
         };
@@ -194,7 +148,9 @@ impl Pool {
             id: eni.id.clone(),
             device: eni.device,
             card: eni.card,
-            primary: eni.primary,
+            kind: eni.traits.kind,
+            primary: eni.traits.primary,
+            standing: eni.duty().standing,
             subnet: eni.subnet.clone(),
             table: eni.table(),
             cidrs: eni
@@ -255,6 +211,7 @@ impl Pool {
             );
         }
         reasons.extend(self.orphan_text());
+        reasons.extend(self.enis.values().filter_map(disowned_text));
         reasons.extend(self.quarantine.text());
         reasons.extend(self.eni_troubles());
         if let Some(error) = &self.growth.error {
@@ -314,30 +271,15 @@ impl Pool {
     }
 }
 
-fn summary(eni: &Eni) -> EniView {
-    let tally = eni.tally();
-    let mut view = EniView::new(eni.id.clone(), eni.device);
-    view.freeable = eni.freeable();
-    view.since = eni.since;
-    view.usable = eni.usable();
-    view.busy = eni.op.is_some() || !eni.leaving.is_empty();
-    view.settled = eni.settled();
-    view.hold_until = eni.hold_until;
-    view.leaving = narrow(eni.leaving.len());
-    view.taken = narrow(usize::try_from(tally.slots).unwrap_or(usize::MAX));
-    view.taken = view.taken.saturating_add(view.leaving);
-    view.incoming = eni.op.map_or(0, |(_, slots)| slots);
-    view.entries = tally.entries;
-    view.unleased = tally.unleased;
-    view.total = tally.total;
-    view.assigned = tally.assigned;
-    view.cooling = tally.cooling;
-    view.occupied = tally.leased + tally.resting;
-    view
-}
-
-fn narrow(n: usize) -> u32 {
-    u32::try_from(n).unwrap_or(u32::MAX)
+fn disowned_text(eni: &Eni) -> Option<String> {
+    let pods = eni.tally().leased;
+    (eni.traits.disowned && !eni.missing && pods > 0).then(|| {
+        format!(
+            "{pods} pod(s) keep their addresses on {}, which is somebody else's by its tags now; \
+             nobody else gets any of it",
+            eni.id
+        )
+    })
 }
 
 #[cfg(any(test, feature = "testkit"))]

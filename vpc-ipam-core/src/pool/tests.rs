@@ -3,7 +3,9 @@
 mod abandon;
 mod bench;
 mod cards;
+mod classes;
 mod cooldown;
+mod gates;
 mod growth;
 mod host;
 mod ipv6;
@@ -11,6 +13,7 @@ mod memory;
 mod policy;
 mod reconcile;
 mod restore;
+mod retired;
 mod shrink;
 mod two_phase;
 mod waiting;

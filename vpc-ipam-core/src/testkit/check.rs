@@ -12,7 +12,7 @@ use crate::{
     addr::Prefix,
     config::PoolConfig,
     id::{EniId, InstanceId, SandboxKey},
-    plan::{Growth, plan},
+    plan::{Growth, plan, trunk_places},
     pool::Pool,
     time::Time,
 };
@@ -127,7 +127,9 @@ pub fn limits(pool: &Pool) -> Result<(), Violation> {
                 ensure!(slots <= config.slots, "{id} would use {slots} of {} slots", config.slots);
             }
             Growth::Create { count } => {
-                let enis = view.enis.len() as u64 + u64::from(view.other_enis);
+                let enis = view.enis.len() as u64
+                    + u64::from(view.other_enis)
+                    + u64::from(trunk_places(&view, config));
                 ensure!(enis < u64::from(config.max_enis), "one more than {enis} ENIs");
                 let slots = count.slots();
                 ensure!(slots <= config.slots, "a new ENI with {slots} of {} slots", config.slots);

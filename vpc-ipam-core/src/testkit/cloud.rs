@@ -22,12 +22,14 @@ use super::{
 };
 use crate::{
     addr::Prefix,
+    class::INSTANCE_TAG,
     cloud::{
         AddressCount, Authority, CloudBackend, CloudEni, CloudError, CloudErrorKind, CloudView,
         CreateEni, EniKind, InstanceFacts,
     },
     config::Family,
     id::{EniId, InstanceId},
+    subnet::is_excluded,
     time::Time,
 };
 
@@ -119,12 +121,14 @@ impl ModelCloud {
 
     fn create(&self, world: &mut World, request: &CreateEni) -> Result<CloudEni, Ec2Error> {
         let now = self.now();
-        let instance = world.instance(&self.instance);
-        let subnet = instance.map(|i| i.subnet.clone()).ok_or_else(not_launched)?;
+        let instance = world.instance(&self.instance).ok_or_else(not_launched)?;
+        let subnet = request.subnet.clone().unwrap_or_else(|| instance.subnet.clone());
         let mut create = CreateNetworkInterface::new(subnet);
         create.ipv4 = ipv4_request(request.count);
         // The ENI's own; a prefix instead of it would leave the ENI without one.
         create.ipv6_addresses = u32::from(create.ipv4.is_none());
+        create.groups.clone_from(&request.groups);
+        create.tags.insert(INSTANCE_TAG.to_owned(), self.instance.to_string());
         let eni = world.create_network_interface(&create, now)?;
         let attached = self.attach(world, &eni.id, request.card);
         if let Err(error) = attached {
@@ -327,6 +331,7 @@ fn cloud_eni(world: &World, eni: &Eni, family: Family) -> Option<CloudEni> {
             InterfaceType::Trunk => EniKind::Trunk,
         },
         primary: eni.is_primary(),
+        excluded: is_excluded(&subnet.tags, None),
         subnet: eni.subnet.clone(),
         subnet_cidr,
         primary_ip,
@@ -360,6 +365,7 @@ fn imds_eni(eni: &ImdsEni, family: Family) -> Option<CloudEni> {
         card,
         kind: EniKind::Interface,
         primary: card == 0 && eni.device == 0,
+        excluded: false,
         subnet: eni.subnet.clone(),
         subnet_cidr,
         primary_ip,

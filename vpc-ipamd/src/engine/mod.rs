@@ -194,7 +194,7 @@ impl Engine {
         let known = self.facts.as_ref();
         // What is remembered may be of another instance: a disk can be copied.
         if known.is_none_or(|k| (&k.instance, &k.limits) != (&facts.instance, &facts.limits)) {
-            let config = self.parts.settings.pool_config(&facts.limits)?;
+            let config = self.parts.settings.pool_config(&facts)?;
             tracing::info!(
                 instance = %facts.instance,
                 r#type = facts.instance_type,

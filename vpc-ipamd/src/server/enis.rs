@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, net::IpAddr};
 use serde::{Serialize, Serializer};
 use vpc_ipam_core::{
     addr::Prefix,
+    class::{Retirement, Standing},
+    cloud::EniKind,
     id::PodRef,
     stats::{AddressStats, CidrStats, EniStats, Stats},
     time::Time,
@@ -120,13 +122,12 @@ impl From<&EniStats> for Eni {
         Self {
             id: eni.id.to_string(),
             is_primary: eni.primary,
-            // Neither kind carries pods in this version, so neither is in the pool.
-            is_trunk: false,
-            is_efa: false,
+            is_trunk: eni.kind == EniKind::Trunk,
+            is_efa: eni.kind == EniKind::Efa,
             device_number: eni.device,
             available_ipv4_cidrs: cidrs(true),
             ipv6_cidrs: cidrs(false),
-            is_excluded_for_pod_ips: false,
+            is_excluded_for_pod_ips: eni.standing == Standing::Retired(Retirement::ExcludedSubnet),
             route_table_id: eni.table,
             subnet_id: eni.subnet.to_string(),
         }

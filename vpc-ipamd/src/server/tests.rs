@@ -52,6 +52,7 @@ fn pool() -> Pool {
         card: 0,
         kind: EniKind::Interface,
         primary: true,
+        excluded: false,
         subnet: SubnetId::new("subnet-0b2").unwrap(),
         subnet_cidr: "10.1.0.0/16".parse().unwrap(),
         primary_ip: "10.1.4.1".parse().unwrap(),

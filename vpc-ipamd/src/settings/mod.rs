@@ -146,6 +146,10 @@ pub struct Settings {
     pub cooldown: Duration,
     /// False if `DISABLE_NETWORK_RESOURCE_PROVISIONING`.
     pub provisioning: bool,
+    /// `MANAGE_UNTAGGED_ENI`.
+    pub manage_untagged: bool,
+    /// `ENABLE_POD_ENI`.
+    pub pod_eni: bool,
     /// `AWS_VPC_ENI_MTU` in bytes.
     pub mtu: u32,
     /// `AWS_VPC_K8S_CNI_EXTERNALSNAT`.
@@ -227,6 +231,8 @@ impl Settings {
             max_pods: r.optional(&t::MAX_PODS, |s| parse_u32(s, 1, COUNT_MAX), "the default")?,
             cooldown: Duration::from_secs(cooldown.into()),
             provisioning: !r.bool(&t::DISABLE_NETWORK_RESOURCE_PROVISIONING, false)?,
+            manage_untagged: r.bool(&t::MANAGE_UNTAGGED_ENI, true)?,
+            pod_eni: r.bool(&t::ENABLE_POD_ENI, false)?,
             mtu,
             external_snat: r.bool(&t::AWS_VPC_K8S_CNI_EXTERNALSNAT, false)?,
             snat_ports: r.snat_ports()?,
@@ -257,6 +263,9 @@ impl Settings {
                 .flatten()
                 .unwrap_or_else(|| crate::VERSION.to_owned()),
         };
+        if settings.pod_eni {
+            r.warn(t::ENABLE_POD_ENI.name, t::POD_ENI_PART);
+        }
         warn_unsupported(&mut r);
         Ok((settings, r.into_warnings()))
     }

@@ -26,12 +26,13 @@ impl Settings {
         }
     }
 
-    /// The pool's configuration on an instance with `limits`.
+    /// The pool's configuration on the instance that `facts` tell of.
     ///
     /// # Errors
     ///
     /// If nothing could ever run there.
-    pub fn pool_config(&self, limits: &InstanceLimits) -> Result<PoolConfig, ConfigError> {
+    pub fn pool_config(&self, facts: &InstanceFacts) -> Result<PoolConfig, ConfigError> {
+        let limits = &facts.limits;
         let max_enis = self.max_eni.map_or(limits.enis, |max| max.min(limits.enis));
         let mode = self.mode(limits);
         let mut config = PoolConfig::new(mode, self.targets, max_enis, limits.slots())?;
@@ -41,6 +42,7 @@ impl Settings {
                 limits.enis.saturating_mul(limits.slots()).saturating_add(HOST_NETWORK_PODS)
             }
         });
+        config.instance = Some(facts.instance.clone());
         self.common(&mut config);
         Ok(config)
     }
@@ -66,6 +68,8 @@ impl Settings {
         };
         config.cooldown = self.cooldown;
         config.provisioning = self.provisioning;
+        config.manage_untagged = self.manage_untagged;
+        config.pod_eni = self.pod_eni;
         config.remember = true;
         // Nodes that start together must not retry together.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -89,6 +89,8 @@ variables! {
         "Pods have IPv4 addresses. Exactly one of the two families must be on.";
     ENABLE_IPv6, "`false`", BOOL, Default,
         "Pods have IPv6 addresses. Not supported by this version: true stops the daemon.";
+    ENABLE_POD_ENI, "`false`", BOOL, Default,
+        "True: the pool leaves a place free for the trunk ENI until one is attached. The rest of security groups for pods is not in this version: no trunk is asked for, pods get no branch ENIs, and true is reported in the log.";
     ENABLE_PREFIX_DELEGATION, "`false`", BOOL, Default,
         "ENIs hold /28 prefixes instead of single addresses. Needs a warm or minimum target above 0; on instances without prefixes, single addresses are used with a warning.";
     HTTP_TIMEOUT, "`10`", "integer, 10 to 100000", Default,
@@ -97,6 +99,8 @@ variables! {
         "Where introspection and `/healthz` listen.";
     IP_COOLDOWN_PERIOD, "`30`", "integer, 0 to 86400", Fatal,
         "Seconds that a released address rests before another pod can have it.";
+    MANAGE_UNTAGGED_ENI, "`true`", BOOL, Default,
+        "False: leave ENIs alone that are not tagged `node.k8s.amazonaws.com/instance_id` with this instance's id. The primary ENI is always used, and one tagged `node.k8s.amazonaws.com/no_manage=true` never.";
     MAX_ENI, "the instance's limit", "integer, 1 to 100000", Default,
         "ENIs that the node may have, if that is less than the instance's limit.";
     MAX_PODS, "what the instance type's addresses allow; 110 with prefixes", "integer, 1 to 100000", Default,
@@ -123,6 +127,10 @@ variables! {
         "Prefixes without a pod to keep, with prefix delegation and without address targets.";
 }
 
+/// What [`ENABLE_POD_ENI`] does not do.
+pub(super) const POD_ENI_PART: &str =
+    "only a place for the trunk ENI is kept; pods get no branch ENIs in this version";
+
 /// Variables of the reference system whose effect this version does not have. Setting one to
 /// anything but its inert value is reported, not silently ignored.
 pub const UNSUPPORTED: &[(&str, &[&str])] = &[
@@ -132,12 +140,9 @@ pub const UNSUPPORTED: &[(&str, &[&str])] = &[
     ("ENABLE_BANDWIDTH_PLUGIN", FALSE),
     ("ENABLE_IMDS_ONLY_MODE", FALSE),
     ("ENABLE_MULTI_NIC", FALSE),
-    ("ENABLE_POD_ENI", FALSE),
     ("ENABLE_SUBNET_DISCOVERY", FALSE),
     ("ENABLE_V6_EGRESS", FALSE),
-    ("MANAGE_UNTAGGED_ENI", TRUE),
     ("NETWORK_POLICY_ENFORCING_MODE", &["", "none"]),
 ];
 
 const FALSE: &[&str] = &["0", "f", "F", "FALSE", "false", "False"];
-const TRUE: &[&str] = &["1", "t", "T", "TRUE", "true", "True"];

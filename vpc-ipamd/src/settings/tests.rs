@@ -44,6 +44,7 @@ const SAMPLES: &[(&Variable, &str, &str)] = &[
     (&t::HTTP_TIMEOUT, "20", "9"),
     (&t::INTROSPECTION_BIND_ADDRESS, "unix:/run/x.sock", "localhost"),
     (&t::IP_COOLDOWN_PERIOD, "0", "-1"),
+    (&t::MANAGE_UNTAGGED_ENI, "false", "no"),
     (&t::MAX_ENI, "2", "0"),
     (&t::MAX_PODS, "17", "many"),
     (&t::MINIMUM_IP_TARGET, "3", "-3"),
@@ -80,12 +81,13 @@ fn a_valid_value_changes_the_settings_and_an_invalid_one_is_treated_as_the_table
 
 #[test]
 fn every_variable_of_the_table_is_tested() {
-    // Free texts have no invalid value, and the families are tested on their own.
+    // Free texts have no invalid value, others cannot be told by one value alone.
     let elsewhere = [
         "AWS_VPC_K8S_CNI_LOG_FILE",
         "CLUSTER_NAME",
         "ENABLE_IPv4",
         "ENABLE_IPv6",
+        "ENABLE_POD_ENI",
         "ENABLE_PREFIX_DELEGATION",
         "MY_NODE_NAME",
     ];
@@ -176,13 +178,25 @@ fn lists_keep_their_good_entries() {
 #[test]
 fn what_this_version_does_not_do_is_not_ignored_in_silence() {
     let (_, warnings) =
-        parse(&[("ENABLE_POD_ENI", "true"), ("ENABLE_MULTI_NIC", "false")]).unwrap();
+        parse(&[("ANNOTATE_POD_IP", "true"), ("ENABLE_MULTI_NIC", "false")]).unwrap();
     assert_eq!(warnings.len(), 1);
-    assert_eq!(warnings[0].name, "ENABLE_POD_ENI");
-    // On by default, so it is the other way round: ENIs that the operator wants left alone are used.
-    let (_, warnings) = parse(&[("MANAGE_UNTAGGED_ENI", "false")]).unwrap();
-    assert_eq!(warnings.iter().map(|w| w.name).collect::<Vec<_>>(), ["MANAGE_UNTAGGED_ENI"]);
-    good(&[("MANAGE_UNTAGGED_ENI", "true")]);
+    assert_eq!(warnings[0].name, "ANNOTATE_POD_IP");
+    // A part of it is there.
+    let (settings, warnings) = parse(&[("ENABLE_POD_ENI", "true")]).unwrap();
+    assert!(settings.pod_eni);
+    assert_eq!(warnings.iter().map(|w| w.name).collect::<Vec<_>>(), ["ENABLE_POD_ENI"]);
+    assert!(warnings[0].message.contains("no branch ENIs"), "{}", warnings[0]);
+}
+
+#[test]
+fn the_pool_is_told_whose_an_eni_is() {
+    let config = |vars| good(vars).pool_config(&facts(true)).unwrap();
+    let usual = config(&[]);
+    assert_eq!(usual.instance, Some(InstanceId::new("i-1").unwrap()));
+    assert!(usual.manage_untagged && !usual.expects_trunk());
+    assert!(!config(&[("MANAGE_UNTAGGED_ENI", "false")]).manage_untagged);
+    let (settings, _) = parse(&[("ENABLE_POD_ENI", "true")]).unwrap();
+    assert!(settings.pool_config(&facts(true)).unwrap().expects_trunk());
 }
 
 #[test]
@@ -213,22 +227,22 @@ fn facts(prefixes: bool) -> InstanceFacts {
 
 #[test]
 fn the_pool_is_sized_by_instance_and_settings() {
-    let limits = facts(true).limits;
-    let config = good(&[]).pool_config(&limits).unwrap();
+    let facts = facts(true);
+    let config = good(&[]).pool_config(&facts).unwrap();
     assert_eq!((config.mode, config.max_enis, config.slots), (AllocationMode::Secondary, 3, 9));
     assert_eq!(config.max_pods, 29, "the row of m5.large in EKS's table");
-    let config = good(&[("MAX_ENI", "2"), ("MAX_PODS", "5")]).pool_config(&limits).unwrap();
+    let config = good(&[("MAX_ENI", "2"), ("MAX_PODS", "5")]).pool_config(&facts).unwrap();
     assert_eq!((config.max_enis, config.max_pods), (2, 5));
-    assert_eq!(good(&[("MAX_ENI", "9")]).pool_config(&limits).unwrap().max_enis, 3);
+    assert_eq!(good(&[("MAX_ENI", "9")]).pool_config(&facts).unwrap().max_enis, 3);
 }
 
 #[test]
 fn the_pool_rests_addresses_and_leaves_the_cloud_alone_as_the_settings_say() {
-    let limits = facts(true).limits;
-    let config = good(&[]).pool_config(&limits).unwrap();
+    let facts = facts(true);
+    let config = good(&[]).pool_config(&facts).unwrap();
     assert_eq!((config.cooldown, config.provisioning), (Duration::from_secs(30), true));
     let s = good(&[("IP_COOLDOWN_PERIOD", "7"), ("DISABLE_NETWORK_RESOURCE_PROVISIONING", "true")]);
-    let config = s.pool_config(&limits).unwrap();
+    let config = s.pool_config(&facts).unwrap();
     assert_eq!((config.cooldown, config.provisioning), (Duration::from_secs(7), false));
     // Nothing is known of the instance yet, so nothing may be changed.
     assert!(!good(&[]).provisional_config().unwrap().provisioning);
@@ -236,7 +250,7 @@ fn the_pool_rests_addresses_and_leaves_the_cloud_alone_as_the_settings_say() {
 
 #[test]
 fn the_targets_decide_unless_the_policy_is_adaptive() {
-    let policy = |vars| good(vars).pool_config(&facts(true).limits).unwrap().policy;
+    let policy = |vars| good(vars).pool_config(&facts(true)).unwrap().policy;
     assert_eq!(policy(&[("VPC_CNI_WARM_MAX", "8")]), PolicyConfig::Static);
     let adaptive = [("VPC_CNI_WARM_POLICY", "adaptive"), ("VPC_CNI_WARM_MAX", "8")];
     assert_eq!(policy(&adaptive), PolicyConfig::Adaptive(Bounds { min: 1, max: Some(8) }));
@@ -245,9 +259,9 @@ fn the_targets_decide_unless_the_policy_is_adaptive() {
 #[test]
 fn prefixes_are_used_where_the_instance_has_them() {
     let s = good(&[("ENABLE_PREFIX_DELEGATION", "true"), ("WARM_PREFIX_TARGET", "1")]);
-    let config = s.pool_config(&facts(true).limits).unwrap();
+    let config = s.pool_config(&facts(true)).unwrap();
     assert_eq!((config.mode, config.max_pods), (AllocationMode::Prefix, 110));
-    assert_eq!(s.pool_config(&facts(false).limits).unwrap().mode, AllocationMode::Secondary);
+    assert_eq!(s.pool_config(&facts(false)).unwrap().mode, AllocationMode::Secondary);
 }
 
 #[test]

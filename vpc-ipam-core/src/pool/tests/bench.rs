@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use crate::{
     addr::Prefix,
+    class::INSTANCE_TAG,
     cloud::{AddressCount, Authority, CloudEni, CloudError, CloudErrorKind, CloudView, EniKind},
     config::{AllocationMode, PoolConfig, WarmTargets},
     id::{EniId, MacAddr, OpId, PodRef, SandboxKey},
@@ -97,6 +98,7 @@ impl Bench {
             card,
             kind: EniKind::Interface,
             primary: n == 0,
+            excluded: false,
             subnet: "subnet-1".parse().unwrap(),
             subnet_cidr: self.subnet_cidr,
             primary_ip: format!("10.0.255.{}", n + 10).parse().unwrap(),
@@ -125,6 +127,34 @@ impl Bench {
         }
         self.enis.get_mut(id).unwrap().cidrs.extend(&new);
         new
+    }
+
+    pub(super) fn eni(&mut self, id: &EniId) -> &mut CloudEni {
+        self.enis.get_mut(id).unwrap()
+    }
+
+    pub(super) fn primary(&self) -> EniId {
+        self.enis.keys().next().unwrap().clone()
+    }
+
+    pub(super) fn tag(&mut self, id: &EniId, key: &str, value: &str) {
+        self.eni(id).tags.insert(key.to_owned(), value.to_owned());
+    }
+
+    /// Past the next periodic read.
+    pub(super) fn next_read(&mut self) {
+        let describes = |a: &Action| matches!(a, Action::Describe { .. });
+        let before = self.count(describes);
+        while self.count(describes) == before {
+            self.pass_s(5);
+        }
+    }
+
+    pub(super) fn reconfigure(&mut self, change: impl FnOnce(&mut PoolConfig)) {
+        let mut config = self.pool.config().clone();
+        change(&mut config);
+        self.pool.handle(Event::Reconfigured(Box::new(config)), self.now);
+        self.run();
     }
 
     pub(super) fn run(&mut self) {
@@ -202,7 +232,12 @@ impl Bench {
                 let result = self.fail("CreateNetworkInterface").map(|()| {
                     let id = self.attach_eni_to(request.card);
                     self.assign_in_cloud(&id, request.count);
-                    self.enis[&id].clone()
+                    let eni = self.enis.get_mut(&id).unwrap();
+                    eni.subnet = request.subnet.unwrap_or(eni.subnet.clone());
+                    if let Some(instance) = &self.pool.config().instance {
+                        eni.tags.insert(INSTANCE_TAG.to_owned(), instance.to_string());
+                    }
+                    eni.clone()
                 });
                 Event::EniCreated { op, result }
             }

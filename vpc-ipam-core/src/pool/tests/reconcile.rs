@@ -7,7 +7,6 @@ use crate::{
         AllocationMode::{Prefix, Secondary},
         WarmTargets,
     },
-    id::EniId,
     pool::{Action, Event, Release},
 };
 
@@ -23,33 +22,23 @@ fn bench() -> Bench {
     bench
 }
 
-fn primary(bench: &Bench) -> EniId {
-    bench.enis.keys().next().unwrap().clone()
-}
-
-/// Past the next periodic read.
-fn next_read(bench: &mut Bench) {
-    let before = bench.count(describes);
-    while bench.count(describes) == before {
-        bench.pass_s(5);
-    }
-}
-
 #[test]
 fn what_others_attach_and_add_is_adopted() {
     let mut bench = Bench::new(config(Secondary, WarmTargets { enis: 2, ..Default::default() }));
     bench.pass_s(1);
     let id = bench.attach_eni();
     bench.assign_in_cloud(&id, AddressCount::Secondary(3));
-    next_read(&mut bench);
+    bench.next_read();
     assert_eq!(bench.shape(), (vec![9, 9, 3], 21));
 }
 
 #[test]
 fn enis_that_are_not_ours_are_left_alone_but_take_a_place() {
-    for (kind, tag) in
-        [(EniKind::Interface, Some("true")), (EniKind::Trunk, None), (EniKind::EfaOnly, None)]
-    {
+    for (kind, tag) in [
+        (EniKind::Interface, Some("true")),
+        (EniKind::Trunk, Some("true")),
+        (EniKind::EfaOnly, None),
+    ] {
         let mut bench =
             Bench::new(config(Secondary, WarmTargets { enis: 3, ..Default::default() }));
         let id = bench.attach_eni();
@@ -70,7 +59,7 @@ fn enis_that_are_not_ours_are_left_alone_but_take_a_place() {
 fn an_eni_of_somebody_else_is_not_taken_over_while_ec2_is_away_at_start() {
     let mut bench = Bench::new(config(Secondary, WarmTargets::default()));
     bench.authority = Authority::Imds;
-    let own = primary(&bench);
+    let own = bench.primary();
     bench.assign_in_cloud(&own, AddressCount::Secondary(1));
     // Metadata does not show that it is tagged no_manage.
     let foreign = bench.attach_eni();
@@ -107,10 +96,10 @@ fn a_tag_with_another_value_means_managed() {
 #[test]
 fn an_unused_address_that_ec2_does_not_show_is_given_up() {
     let mut bench = bench();
-    let id = primary(&bench);
+    let id = bench.primary();
     let lost = bench.enis.get_mut(&id).unwrap().cidrs.remove(0);
     bench.hold = |a| matches!(a, Action::AssignAddresses { .. });
-    next_read(&mut bench);
+    bench.next_read();
     assert_eq!(bench.pool.stats().total, 3);
     assert_ne!(bench.add(1), lost.base());
 }
@@ -120,7 +109,7 @@ fn metadata_never_takes_anything_away() {
     let mut bench = bench();
     bench.add(1);
     bench.authority = Authority::Imds;
-    let id = primary(&bench);
+    let id = bench.primary();
     bench.enis.get_mut(&id).unwrap().cidrs.clear();
     bench.pass_s(300);
     assert_eq!(bench.pool.stats().total, 4);
@@ -147,20 +136,20 @@ fn a_failed_read_never_takes_anything_away() {
 fn a_pods_address_that_ec2_denies_is_quarantined_and_comes_back() {
     let mut bench = bench();
     let ip = bench.add(1);
-    let id = primary(&bench);
+    let id = bench.primary();
     let lost = bench.enis.get_mut(&id).unwrap().cidrs.remove(0);
     assert_eq!(lost.base(), ip);
-    next_read(&mut bench);
+    bench.next_read();
     let stats = bench.pool.stats();
     assert_eq!(stats.orphaned, 1);
     assert!(stats.degraded.iter().any(|d| d.contains(&ip.to_string())), "{:?}", stats.degraded);
     assert_eq!(bench.pool.checkpoint().leases.len(), 1);
     bench.enis.get_mut(&id).unwrap().cidrs.push(lost);
-    next_read(&mut bench);
+    bench.next_read();
     assert_eq!(bench.pool.stats().orphaned, 0);
     // Denied for good, and the pod goes: so does the address, with no rest to wait for.
     bench.enis.get_mut(&id).unwrap().cidrs.retain(|c| *c != lost);
-    next_read(&mut bench);
+    bench.next_read();
     bench.del(1);
     bench.pass_s(31);
     for n in 2..5 {
@@ -180,15 +169,15 @@ fn an_eni_that_vanished_with_pods_stays_until_they_are_gone() {
     bench.pool.handle(Event::Reconfigured(Box::new(frozen)), bench.now);
     let id = bench.enis.keys().nth(1).unwrap().clone();
     let gone = bench.enis.remove(&id).unwrap();
-    next_read(&mut bench);
+    bench.next_read();
     assert_eq!(bench.pool.stats().orphaned, 1);
     let torn_down = |bench: &Bench| bench.count(|a| matches!(a, Action::TearDownEni { .. }));
     assert_eq!(torn_down(&bench), 0);
     bench.enis.insert(id.clone(), gone);
-    next_read(&mut bench);
+    bench.next_read();
     assert_eq!(bench.pool.stats().orphaned, 0, "it was only away");
     bench.enis.remove(&id);
-    next_read(&mut bench);
+    bench.next_read();
     bench.del(9);
     assert_eq!(torn_down(&bench), 1, "the host forgets it with its last pod");
     assert_eq!(bench.count(|a| matches!(a, Action::DeleteEni { .. })), 0);
@@ -204,19 +193,19 @@ fn the_primary_address_of_a_vanished_eni_can_come_back_as_an_address_for_pods() 
     let mut frozen = config(Secondary, warm_ips(0, 12));
     frozen.provisioning = false;
     bench.pool.handle(Event::Reconfigured(Box::new(frozen)), bench.now);
-    let (own, id) = (primary(&bench), bench.enis.keys().nth(1).unwrap().clone());
+    let (own, id) = (bench.primary(), bench.enis.keys().nth(1).unwrap().clone());
     let gone = bench.enis.remove(&id).unwrap();
-    next_read(&mut bench);
+    bench.next_read();
     assert_eq!(bench.pool.stats().orphaned, 1, "its pod keeps it in the pool");
     bench.enis.get_mut(&own).unwrap().cidrs.push(crate::addr::Prefix::host(gone.primary_ip));
-    next_read(&mut bench);
+    bench.next_read();
     assert_eq!(bench.add(20), gone.primary_ip);
 }
 
 #[test]
 fn a_view_older_than_the_pools_own_change_undoes_nothing() {
     let mut bench = bench();
-    let id = primary(&bench);
+    let id = bench.primary();
     // The read begins, then the pool grows, then the old view arrives.
     let old: Vec<_> = bench.enis.values().cloned().collect();
     bench.hold = describes;
@@ -267,9 +256,9 @@ fn an_address_on_its_way_out_is_not_taken_back_while_the_host_hesitates() {
 fn metadata_cannot_bring_back_what_ec2_denied() {
     let mut bench = bench();
     bench.add(1);
-    let id = primary(&bench);
+    let id = bench.primary();
     let lost = bench.enis.get_mut(&id).unwrap().cidrs.remove(0);
-    next_read(&mut bench);
+    bench.next_read();
     assert_eq!(bench.pool.stats().orphaned, 1);
     bench.enis.get_mut(&id).unwrap().cidrs.insert(0, lost);
     bench.authority = Authority::Imds;
@@ -283,7 +272,7 @@ fn metadata_cannot_bring_back_what_ec2_denied() {
 #[test]
 fn a_nodes_own_address_never_enters_the_pool() {
     let mut bench = Bench::new(config(Secondary, warm_ips(0, 1)));
-    let id = primary(&bench);
+    let id = bench.primary();
     let eni = bench.enis.get_mut(&id).unwrap();
     eni.cidrs.push(crate::addr::Prefix::host(eni.primary_ip));
     eni.cidrs.push("10.0.255.0/28".parse().unwrap());
@@ -300,7 +289,7 @@ fn a_vanished_eni_is_taken_down_after_the_set_up_that_still_runs() {
     bench.pass_s(1);
     assert_eq!(bench.held.len(), 1);
     bench.enis.remove(&id);
-    next_read(&mut bench);
+    bench.next_read();
     let torn_down = |bench: &Bench| bench.count(|a| matches!(a, Action::TearDownEni { .. }));
     assert_eq!(torn_down(&bench), 0, "or the set-up could undo it");
     bench.answer_held();
@@ -312,10 +301,10 @@ fn a_quarantined_prefix_gives_no_further_addresses() {
     let mut bench = Bench::new(config(Prefix, warm_ips(1, 0)));
     bench.pass_s(1);
     let first = bench.add(1);
-    let id = primary(&bench);
+    let id = bench.primary();
     let lost = bench.enis.get_mut(&id).unwrap().cidrs.remove(0);
     assert!(lost.contains(first));
-    next_read(&mut bench);
+    bench.next_read();
     let other = bench.add(2);
     assert!(!lost.contains(other), "{other}");
 }
@@ -329,7 +318,7 @@ fn a_half_made_eni_is_not_adopted_from_a_view() {
     let Some(Action::CreateEni { op, .. }) = bench.held.pop() else { panic!("no creation") };
     let id = bench.attach_eni();
     bench.assign_in_cloud(&id, AddressCount::Secondary(9));
-    next_read(&mut bench);
+    bench.next_read();
     assert_eq!(bench.pool.stats().enis.len(), 1, "its creation may still fail and clean it up");
     bench.enis.remove(&id);
     let error = CloudError::new(CloudErrorKind::Other, "AttachNetworkInterface", "no");
@@ -341,7 +330,7 @@ fn a_half_made_eni_is_not_adopted_from_a_view() {
     bench.run();
     let id = bench.attach_eni();
     bench.assign_in_cloud(&id, AddressCount::Secondary(1));
-    next_read(&mut bench);
+    bench.next_read();
     assert_eq!(bench.pool.stats().enis.len(), 2);
 }
 
@@ -349,7 +338,7 @@ fn a_half_made_eni_is_not_adopted_from_a_view() {
 fn a_released_address_is_not_taken_back_within_a_minute_and_only_on_ec2s_word() {
     let mut bench = Bench::new(config(Secondary, warm_ips(0, 4)));
     bench.pass_s(1);
-    let id = primary(&bench);
+    let id = bench.primary();
     bench.hold = |a| matches!(a, Action::UnassignAddresses { .. });
     bench.pool.handle(Event::Reconfigured(Box::new(config(Secondary, warm_ips(0, 3)))), bench.now);
     bench.run();
@@ -382,11 +371,11 @@ fn an_address_that_moved_to_another_eni_takes_its_lease_along() {
     let mut bench = Bench::new(config(Secondary, warm_ips(0, 4)));
     bench.pass_s(1);
     let ip = bench.add(1);
-    let id = primary(&bench);
+    let id = bench.primary();
     let moved = bench.enis.get_mut(&id).unwrap().cidrs.remove(0);
     let other = bench.attach_eni();
     bench.enis.get_mut(&other).unwrap().cidrs.push(moved);
-    next_read(&mut bench);
+    bench.next_read();
     let crate::pool::Assign::Ready(assignment) =
         bench.pool.assign(key(1), pod(1), bench.now).unwrap()
     else {
@@ -400,7 +389,7 @@ fn the_other_allocation_mode_serves_its_pods_and_goes_with_them() {
     let mut bench = Bench::new(config(Secondary, warm_ips(0, 9)));
     bench.pass_s(1);
     let old = bench.add(1);
-    let id = primary(&bench);
+    let id = bench.primary();
     bench.pool.handle(Event::Reconfigured(Box::new(config(Prefix, warm_ips(1, 0)))), bench.now);
     bench.pass_s(5);
     let cidrs = &bench.enis[&id].cidrs;

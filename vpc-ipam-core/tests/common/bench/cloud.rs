@@ -84,6 +84,7 @@ impl Subnet {
             card: 0,
             kind: EniKind::Interface,
             primary: n == 0,
+            excluded: false,
             subnet: "subnet-1".parse().unwrap(),
             subnet_cidr: "10.0.0.0/16".parse().unwrap(),
             primary_ip,

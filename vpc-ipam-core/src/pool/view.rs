@@ -1,0 +1,101 @@
+//! The pool as the planner sees it.
+
+use super::Pool;
+use crate::{
+    cloud::EniKind,
+    eni::Eni,
+    plan::{EniView, View},
+};
+
+impl Pool {
+    /// The pool as the planner sees it, lists of idle CIDRs included.
+    pub fn view(&self) -> View {
+        let mut view = self.summary();
+        self.fill_idle_lists(&mut view);
+        view
+    }
+
+    /// The view without its lists: costs no more than the number of ENIs.
+    pub(super) fn summary(&self) -> View {
+        let summary = |eni: &Eni| {
+            let mut view = summary(eni);
+            view.usable &= !self.lacks_ipv6(eni);
+            view
+        };
+        let departing = self.departing.values().filter(|d| d.delete).count();
+        // What has been disowned is among the foreign ones.
+        let enis = self.enis.values().filter(|eni| !eni.missing && !eni.traits.disowned);
+        View {
+            enis: enis.map(summary).collect(),
+            other_enis: narrow(self.foreign.len() + departing),
+            trunk: self.has_trunk(),
+            unschedulable: self.unschedulable,
+            waiting: self.waiting.anyone() as u64,
+            creating: self.growth.creating.values().next().copied(),
+            deleting: departing > 0,
+            draining: self.draining,
+            confirmed: self.describing.confirmed && !self.describing.hint_only,
+            last_shrink: self.growth.last_shrink,
+            holds: self.growth.holds.clone(),
+            band: self.policy.band(),
+        }
+    }
+
+    /// The cloud shows a trunk, whoever has it.
+    fn has_trunk(&self) -> bool {
+        let trunk = |eni: &Eni| !eni.missing && eni.traits.kind == EniKind::Trunk;
+        self.foreign_trunk || self.enis.values().any(trunk)
+    }
+
+    pub(super) fn has_foreign_idle(&self) -> bool {
+        self.enis.values().any(|eni| eni.tally().foreign_idle > 0)
+    }
+
+    pub(super) fn fill_idle_lists(&self, view: &mut View) {
+        for eni_view in &mut view.enis {
+            let Some(eni) = self.enis.get(&eni_view.id) else { continue };
+            for (prefix, cidr) in eni.cidrs() {
+                let free = cidr.slots.leased() == 0 && cidr.slots.resting() == 0;
+                if !free || !cidr.confirmed {
+                    continue;
+                }
+                let duty = eni.duty();
+                if !duty.standing.shrinks() {
+                    continue;
+                }
+                if duty.serves(prefix) {
+                    eni_view.idle.push(*prefix);
+                } else {
+                    eni_view.foreign_idle.push(*prefix);
+                }
+            }
+        }
+    }
+}
+
+fn summary(eni: &Eni) -> EniView {
+    let tally = eni.tally();
+    let mut view = EniView::new(eni.id.clone(), eni.device);
+    view.standing = eni.duty().standing;
+    view.freeable = eni.traits.freeable();
+    view.since = eni.since;
+    view.usable = eni.usable();
+    view.busy = eni.op.is_some() || !eni.leaving.is_empty();
+    view.settled = eni.settled();
+    view.hold_until = eni.hold_until;
+    view.leaving = narrow(eni.leaving.len());
+    view.taken = narrow(usize::try_from(tally.slots).unwrap_or(usize::MAX));
+    view.taken = view.taken.saturating_add(view.leaving);
+    view.incoming = eni.op.map_or(0, |(_, slots)| slots);
+    view.entries = tally.entries;
+    view.unleased = tally.unleased;
+    view.total = tally.total;
+    view.assigned = tally.assigned;
+    view.cooling = tally.cooling;
+    view.occupied = tally.leased + tally.resting;
+    view
+}
+
+fn narrow(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
