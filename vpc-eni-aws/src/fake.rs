@@ -259,7 +259,7 @@ impl Ec2Api for Fake {
             let at = u8::try_from(100 + eni.cidrs.len()).unwrap();
             let address = |k| match count {
                 AddressCount::Ipv6Prefixes(_) => Prefix::new(
-                    Ipv6Addr::new(0x2001, 0xdb8, 0, 0, (at + k).into(), 0, 0, 0).into(),
+                    Ipv6Addr::new(0x2001, 0xdb8, 0, 0, u16::from(at + k), 0, 0, 0).into(),
                     80,
                 )
                 .unwrap(),
