@@ -11,7 +11,7 @@ use crate::{
     addr::Prefix,
     backoff::Backoff,
     class::{Standing, Traits},
-    cloud::{Authority, CloudEni},
+    cloud::{AddressCount, Authority, CloudEni},
     config::{AllocationMode, PoolConfig},
     datapath::{EniSpec, route_table},
     id::{EniId, MacAddr, OpId, SubnetId},
@@ -56,6 +56,10 @@ pub(crate) struct Tally {
     pub(crate) cooling: u64,
     /// Serving CIDRs that the host does not know yet, or that EC2 has not confirmed.
     pub(crate) unready: u64,
+    /// Single addresses that stand in for prefixes.
+    pub(crate) singles: u64,
+    pub(crate) singles_assigned: u64,
+    pub(crate) singles_cooling: u64,
     /// Confirmed CIDRs without lease or resting address that serve nobody and may go back to EC2.
     pub(crate) foreign_idle: u64,
     /// Leases in any CIDR.
@@ -87,6 +91,11 @@ impl Tally {
             tally.assigned = leased;
             tally.cooling = resting;
             tally.unready = u64::from(!cidr.ready || cidr.hinted.is_some());
+        } else if duty.stands_in(prefix) {
+            tally.singles = 1;
+            tally.singles_assigned = leased;
+            tally.singles_cooling = resting;
+            tally.unready = u64::from(!cidr.ready || cidr.hinted.is_some());
         } else if duty.standing.shrinks() {
             tally.foreign_idle = u64::from(leased + resting == 0);
         }
@@ -95,12 +104,12 @@ impl Tally {
 
     fn add(&mut self, other: Self) {
         each_sum!(self, other, saturating_add, slots entries unleased total assigned cooling unready
-            foreign_idle leased resting orphaned);
+            singles singles_assigned singles_cooling foreign_idle leased resting orphaned);
     }
 
     fn sub(&mut self, other: Self) {
         each_sum!(self, other, saturating_sub, slots entries unleased total assigned cooling unready
-            foreign_idle leased resting orphaned);
+            singles singles_assigned singles_cooling foreign_idle leased resting orphaned);
     }
 }
 
@@ -115,6 +124,13 @@ impl Duty {
     /// True if new pods are given addresses of `prefix`.
     pub(crate) fn serves(self, prefix: &Prefix) -> bool {
         self.standing.serves() && prefix.is_host() == (self.mode == AllocationMode::Secondary)
+    }
+
+    /// True if new pods are given addresses of `prefix` when there is nothing else: a single address
+    /// in prefix mode.
+    pub(crate) fn stands_in(self, prefix: &Prefix) -> bool {
+        let single = prefix.is_host() && prefix.is_v4();
+        self.standing.serves() && self.mode == AllocationMode::Prefix && single
     }
 }
 
@@ -131,9 +147,9 @@ pub(crate) struct HostSide {
     pub(crate) error: Option<String>,
 }
 
-/// Order in which CIDRs are used: most pods first, so that others become free; then never-used
-/// addresses, then those that rested longest.
-type Preference = (Reverse<u64>, Rank, Prefix);
+/// Order in which CIDRs are used: those that stand in for others last; most pods first, so that
+/// others become free; then never-used addresses, then those that rested longest.
+type Preference = (bool, Reverse<u64>, Rank, Prefix);
 
 #[derive(Clone, Debug)]
 pub(crate) struct Eni {
@@ -149,8 +165,8 @@ pub(crate) struct Eni {
     pub(crate) since: Time,
     /// The cloud does not show it although pods use it.
     pub(crate) missing: bool,
-    /// Cloud operation under way, and the slots that it adds.
-    pub(crate) op: Option<(OpId, u32)>,
+    /// Cloud operation under way, and what it adds.
+    pub(crate) op: Option<(OpId, Option<AddressCount>)>,
     /// Sequence number of the end of the last cloud operation on it.
     pub(crate) mutated: u64,
     /// Left the pool; the host or the cloud may still have them.
@@ -286,14 +302,14 @@ impl Eni {
 
     /// The CIDR that the next pod's address comes from, and that address.
     pub(crate) fn next(&self) -> Option<(Prefix, IpAddr)> {
-        let (_, _, prefix) = self.order.first()?;
+        let (_, _, _, prefix) = self.order.first()?;
         let (_, ip) = self.cidrs.get(prefix)?.slots.next()?;
         Some((*prefix, ip))
     }
 
     /// Addresses that the next pods get, about in that order.
     pub(crate) fn next_addresses(&self) -> impl Iterator<Item = IpAddr> {
-        let blocks = self.order.iter().filter_map(|(_, _, prefix)| self.cidrs.get(prefix));
+        let blocks = self.order.iter().filter_map(|(_, _, _, prefix)| self.cidrs.get(prefix));
         blocks.flat_map(|cidr| cidr.slots.free_addresses())
     }
 
@@ -366,10 +382,11 @@ impl Eni {
     }
 
     fn preference(&self, prefix: &Prefix, cidr: &Cidr) -> Option<Preference> {
-        let assignable =
-            cidr.confirmed && cidr.hinted.is_none() && cidr.ready && self.duty.serves(prefix);
+        let stands_in = self.duty.stands_in(prefix);
+        let serves = stands_in || self.duty.serves(prefix);
+        let assignable = cidr.confirmed && cidr.hinted.is_none() && cidr.ready && serves;
         let (rank, _) = assignable.then(|| cidr.slots.next())??;
-        Some((Reverse(cidr.slots.leased()), rank, *prefix))
+        Some((stands_in, Reverse(cidr.slots.leased()), rank, *prefix))
     }
 
     /// Sums made from scratch, to check the ones that are kept.

@@ -45,6 +45,16 @@
 //! 70 %; it saves less there, and where batches of half a node come at random every twenty minutes
 //! it holds more than `WARM_ENI_TARGET=1`. `simulate --policy warm-eni --policy adaptive` tells.
 //!
+//! # When the subnet is fragmented
+//!
+//! A prefix takes an aligned, free block of 16 addresses. In a subnet that has none left, however
+//! many single addresses it has, the pool in prefix mode asks for single addresses: what the pods
+//! that wait and the targets need, on the ENIs that are there first. Pods get them only while no
+//! address in a prefix is free. A request for one prefix, after two minutes and then less and less
+//! often up to every ten, finds out whether there are blocks again; the last slot of the node is
+//! kept for it unless a pod waits. Once prefixes cover the targets, single addresses go as their
+//! pods do.
+//!
 //! # The loop
 //!
 //! Here without a driver, with a cloud of one ENI that is made up on the spot:

@@ -26,6 +26,10 @@ pub struct Stats {
     pub quarantined: u64,
     /// Delegated prefixes.
     pub prefixes: u64,
+    /// Single addresses that stand in for prefixes, because the subnet had no free block for one.
+    pub singles: u64,
+    /// Of these, those that pods have.
+    pub singles_assigned: u64,
     /// Attached ENIs that take a place but are not for the pool to use.
     pub unmanaged_enis: u64,
     /// ADDs that are waiting for an address.
@@ -34,7 +38,8 @@ pub struct Stats {
     pub in_flight: u64,
     /// ENIs, sorted by card and device.
     pub enis: Vec<EniStats>,
-    /// Since when growth is paused because the subnet is exhausted.
+    /// Until when some kind of growth is paused because a subnet is exhausted. In prefix mode, single
+    /// addresses may still be had.
     pub growth_paused_until: Option<Time>,
     /// Events that answered no operation.
     pub unexpected_events: u64,

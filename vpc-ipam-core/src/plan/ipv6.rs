@@ -4,7 +4,7 @@
 //! to give back, and no reason for more than one ENI on a card.
 
 use super::{
-    EniView, Growth, Plan, Reason, Shortage, Totals, View, earlier,
+    EniView, Growth, Plan, Reason, Shortage, SubnetHolds, Totals, View, earlier,
     grow::{attached, has_room, retired, trunk_limits},
     is_cordoned,
 };
@@ -38,7 +38,7 @@ pub(super) fn plan(view: &View, config: &PoolConfig, now: Time) -> Plan {
         return plan;
     }
     without.sort_by_key(|eni| (eni.device, &eni.id));
-    let mut search = Search { view, now, moving: view.deleting, revisit: None };
+    let mut search = Search { view, now, moving: view.deleting, revisit: None, exhausted: None };
     let assign = |eni: &EniView| Growth::Assign { eni: eni.id.clone(), count: ONE };
     plan.grow = without.iter().filter(|eni| search.may_grow(eni)).map(|eni| assign(eni)).collect();
     let create = create && search.may_create(config);
@@ -59,6 +59,8 @@ struct Search<'a> {
     /// Something under way may end the shortage or make room.
     moving: bool,
     revisit: Option<Time>,
+    /// Until when a subnet that had no block is not asked again.
+    exhausted: Option<Time>,
 }
 
 impl Search<'_> {
@@ -68,13 +70,21 @@ impl Search<'_> {
         hold.is_some()
     }
 
+    fn paused(&mut self, holds: SubnetHolds) -> bool {
+        let paused = self.held(holds.prefixes.until);
+        if paused {
+            self.exhausted = earlier(self.exhausted, holds.prefixes.until);
+        }
+        paused
+    }
+
     fn may_grow(&mut self, eni: &EniView) -> bool {
         if eni.busy || eni.incoming > 0 {
             self.moving = true;
             return false;
         }
-        let holds = self.view.holds.clone();
-        !(self.held(holds.all) | self.held(holds.prefixes) | self.held(eni.hold_until))
+        let all = self.view.holds.all;
+        !(self.held(all) | self.paused(eni.holds) | self.held(eni.hold_until))
     }
 
     fn may_create(&mut self, config: &PoolConfig) -> bool {
@@ -82,20 +92,19 @@ impl Search<'_> {
             self.moving = true;
             return false;
         }
-        let holds = self.view.holds.clone();
+        let holds = self.view.holds;
         has_room(self.view, config)
             && !(self.held(holds.all)
                 | self.held(holds.create)
-                | self.held(holds.prefixes)
-                | self.held(holds.secondary))
+                | self.paused(holds.new_eni)
+                | self.held(holds.new_eni.secondary.until))
     }
 
     fn reason(&self, totals: &Totals, config: &PoolConfig) -> Reason {
         if self.moving {
             return Reason::InFlight { incoming: totals.incoming };
         }
-        let paused = self.view.holds.prefixes.filter(|until| *until > self.now);
-        match (paused, self.revisit) {
+        match (self.exhausted, self.revisit) {
             (Some(until), _) => Reason::Ipv6Exhausted { until },
             (None, Some(until)) => Reason::Held { until },
             (None, None) => Reason::Full {

@@ -3,7 +3,9 @@
 //! [`plan`] is a pure function of a [`View`]. The pool calls it after every event; a command line
 //! tool can call it with a view of its own to show what would happen.
 
+mod fallback;
 mod grow;
+mod hold;
 mod ipv6;
 mod reason;
 mod shrink;
@@ -12,6 +14,7 @@ mod target;
 use std::time::Duration;
 
 pub use self::{
+    hold::{Holds, KindHold, SubnetHolds},
     reason::{Reason, Shortage},
     target::{Need, Totals},
 };
@@ -32,7 +35,8 @@ pub const SHRINK_GAP: Duration = Duration::from_secs(30);
 pub const ENI_AGE_MIN: Duration = Duration::from_secs(60);
 
 /// One ENI as the planner sees it. "Serving" are the CIDRs of the current allocation mode that the
-/// cloud confirms; the other kind serves existing pods only.
+/// cloud confirms. The other kind serves existing pods only, but for single addresses in prefix
+/// mode: they are a fallback for a subnet without free blocks, and are counted apart.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct EniView {
@@ -60,6 +64,10 @@ pub struct EniView {
     pub leaving: u32,
     /// Slots that a growth under way will take.
     pub incoming: u32,
+    /// Of these, slots of single addresses in prefix mode.
+    pub incoming_singles: u32,
+    /// What its subnet has refused lately.
+    pub holds: SubnetHolds,
     /// Serving CIDRs.
     pub entries: u64,
     /// Serving CIDRs without a lease.
@@ -70,10 +78,18 @@ pub struct EniView {
     pub assigned: u64,
     /// Of these, resting.
     pub cooling: u64,
+    /// Single addresses in prefix mode.
+    pub singles: u64,
+    /// Of these, leased.
+    pub singles_assigned: u64,
+    /// Of these, resting.
+    pub singles_cooling: u64,
     /// Leased or resting addresses in CIDRs of any kind.
     pub occupied: u64,
     /// Serving CIDRs with neither lease nor resting address: may be released.
     pub idle: Vec<Prefix>,
+    /// The same of single addresses in prefix mode.
+    pub idle_singles: Vec<Prefix>,
     /// CIDRs that serve nobody, with neither lease nor resting address: of the other allocation mode, or
     /// of an ENI that is retired.
     pub foreign_idle: Vec<Prefix>,
@@ -95,32 +111,27 @@ impl EniView {
             taken: 0,
             leaving: 0,
             incoming: 0,
+            incoming_singles: 0,
+            holds: SubnetHolds::default(),
             entries: 0,
             unleased: 0,
             total: 0,
             assigned: 0,
             cooling: 0,
+            singles: 0,
+            singles_assigned: 0,
+            singles_cooling: 0,
             occupied: 0,
             idle: Vec::new(),
+            idle_singles: Vec::new(),
             foreign_idle: Vec::new(),
         }
     }
-}
 
-/// What holds growth back for a while.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct Holds {
-    /// Any growth: the cloud cannot be reached, throttles or refuses.
-    pub all: Option<Time>,
-    /// New ENIs.
-    pub create: Option<Time>,
-    /// The subnet has no free address: no secondary addresses and no new ENI until then.
-    pub secondary: Option<Time>,
-    /// The subnet has no free block: no prefixes until then.
-    pub prefixes: Option<Time>,
-    /// Most slots to ask for at once: larger requests have just failed for lack of space.
-    pub ask_max: Option<u32>,
+    /// Slots that neither a CIDR nor a growth under way takes.
+    fn free_slots(&self, config: &PoolConfig) -> u32 {
+        config.slots.saturating_sub(self.taken.saturating_add(self.incoming))
+    }
 }
 
 /// The pool as the planner sees it.
@@ -197,7 +208,8 @@ pub struct Plan {
     /// Growth, each step on another ENI.
     pub grow: Vec<Growth>,
     /// Shrinking, each step on another ENI but for CIDRs of the other allocation mode. Empty unless
-    /// `grow` is, but for what serves nobody any more, which goes as soon as it is idle.
+    /// `grow` is, but for what serves nobody any more, which goes as soon as it is idle, and for single
+    /// addresses that make room for prefixes.
     pub shrink: Vec<Shrink>,
     /// Why, in numbers.
     pub reason: Reason,
@@ -205,16 +217,21 @@ pub struct Plan {
     pub revisit: Option<Time>,
 }
 
+impl Plan {
+    fn idle(reason: Reason) -> Self {
+        Self { grow: Vec::new(), shrink: Vec::new(), reason, revisit: None }
+    }
+}
+
 /// Decides what a pool that looks like `view` should do at `now`.
 ///
 /// Executing a plan and planning again reaches an empty plan, if the pods do not change.
 pub fn plan(view: &View, config: &PoolConfig, now: Time) -> Plan {
-    let idle = |reason| Plan { grow: Vec::new(), shrink: Vec::new(), reason, revisit: None };
     if !config.provisioning {
-        return idle(Reason::ProvisioningDisabled);
+        return Plan::idle(Reason::ProvisioningDisabled);
     }
     if view.draining {
-        return idle(Reason::Draining);
+        return Plan::idle(Reason::Draining);
     }
     if config.family == Family::V6 {
         return ipv6::plan(view, config, now);
@@ -222,10 +239,10 @@ pub fn plan(view: &View, config: &PoolConfig, now: Time) -> Plan {
     let totals = Totals::of(view, config);
     let need = Need::of(&totals, config);
     let mut plan = match need {
-        Need::Slots { .. } if is_cordoned(view, config) => idle(Reason::Unschedulable),
+        Need::Slots { .. } if is_cordoned(view, config) => Plan::idle(Reason::Unschedulable),
         Need::Slots { .. } => grow::grow(view, &totals, need, config, now),
         Need::MaxPods if view.waiting > 0 => {
-            idle(Reason::MaxPods { total: totals.expected(), max_pods: config.max_pods })
+            Plan::idle(Reason::MaxPods { total: totals.expected(), max_pods: config.max_pods })
         }
         Need::MaxPods | Need::Nothing => shrink::shrink(view, &totals, config, now),
     };
@@ -248,7 +265,9 @@ pub(crate) fn trunk_places(view: &View, config: &PoolConfig) -> u32 {
 /// True if [`plan`] could make use of the lists of idle CIDRs in the view. Lets a caller leave them
 /// empty, which makes planning after each pod cheap.
 pub fn wants_idle_lists(view: &View, config: &PoolConfig) -> bool {
-    config.family == Family::V4 && shrink::surplus(&Totals::of(view, config), config) > 0
+    let totals = Totals::of(view, config);
+    config.family == Family::V4
+        && (shrink::surplus(&totals, config) > 0 || totals.singles_idle() > 0)
 }
 
 pub(crate) fn count(mode: AllocationMode, slots: u32) -> AddressCount {

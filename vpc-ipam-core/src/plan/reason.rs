@@ -68,8 +68,28 @@ pub enum Shortage {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Reason {
+    /// Prefixes cover the targets again, so single addresses go.
+    BackToPrefixes {
+        /// Single addresses that go.
+        released: u64,
+        /// Addresses without a pod in prefixes.
+        available: u64,
+    },
     /// The node is going away.
     Draining,
+    /// Too low, and the subnet has no free block for a prefix, so single addresses serve.
+    Fallback {
+        /// Single addresses.
+        singles: u64,
+        /// Of these, those that pods have.
+        assigned: u64,
+        /// Single addresses under way.
+        coming: u64,
+        /// Next attempt to get a prefix.
+        until: Time,
+        /// The target that single addresses miss as well.
+        shortage: Option<Shortage>,
+    },
     /// This ENI has no pod and the others satisfy every target.
     FreeEni {
         /// ENI.
@@ -219,7 +239,21 @@ impl fmt::Display for Shortage {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::BackToPrefixes { released, available } => write!(
+                f,
+                "{available} address(es) available in prefixes, so {released} single address(es) \
+                 that stood in for them go"
+            ),
             Self::Draining => f.write_str("the node is draining, so nothing is taken or given up"),
+            Self::Fallback { singles, assigned, coming, until, shortage } => {
+                write!(
+                    f,
+                    "the subnet has no free /28 block, so {singles} single address(es) are used \
+                     meanwhile, {assigned} of them by pods, and {coming} more are coming; the next \
+                     attempt to get a prefix follows at {until}"
+                )?;
+                shortage.iter().try_for_each(|shortage| write!(f, "; {shortage}"))
+            }
             Self::FreeEni { eni, available } => {
                 write!(f, "{eni} has no pod and its {available} address(es) are not needed")
             }

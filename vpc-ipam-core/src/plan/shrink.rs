@@ -5,24 +5,17 @@ use super::{
     is_cordoned,
 };
 use crate::{
+    addr::Prefix,
     class::Standing,
     config::{AllocationMode, PoolConfig},
     time::Time,
 };
 
-/// Frees an ENI if the others satisfy every target without it, else releases surplus addresses.
+/// Frees an ENI if the others satisfy every target without it, else releases surplus addresses, and
+/// single addresses that have stood in for prefixes.
 pub(super) fn shrink(view: &View, totals: &Totals, config: &PoolConfig, now: Time) -> Plan {
-    let mut plan = Plan {
-        grow: Vec::new(),
-        shrink: Vec::new(),
-        reason: Reason::Settled { totals: *totals },
-        revisit: None,
-    };
-    // What is under way may change the sums or be the better choice, and nothing is given up on the
-    // word of metadata.
-    let moving = view.enis.iter().any(|e| e.usable && (e.busy || !e.settled));
-    let growing = view.waiting > 0 || totals.incoming_entries > 0;
-    if !view.confirmed || growing || moving || view.deleting {
+    let mut plan = Plan::idle(Reason::Settled { totals: *totals });
+    if view.waiting > 0 || unsettled(view, totals) {
         return plan;
     }
     let (free, revisit) = if is_cordoned(view, config) {
@@ -37,26 +30,41 @@ pub(super) fn shrink(view: &View, totals: &Totals, config: &PoolConfig, now: Tim
         return plan;
     }
     let surplus = surplus(totals, config);
-    if surplus == 0 {
+    let singles = totals.singles_idle();
+    if surplus == 0 && singles == 0 {
         return plan;
     }
-    if let Some(last) = view.last_shrink
-        && now.since(last) <= SHRINK_GAP
-    {
-        plan.revisit = earlier(plan.revisit, Some(last + SHRINK_GAP + MOMENT));
+    if let Some(later) = too_early(view, now) {
+        plan.revisit = earlier(plan.revisit, Some(later));
         return plan;
     }
-    let (steps, released) = release(view, surplus);
+    let (steps, released) = release(view, surplus, |eni| &eni.idle);
+    plan.shrink = steps;
     if released > 0 {
-        plan.reason = Reason::Surplus {
-            released,
-            available: totals.available(),
-            mode: config.mode,
-            band: totals.band,
-        };
-        plan.shrink = steps;
+        let (available, band) = (totals.available(), totals.band);
+        plan.reason = Reason::Surplus { released, available, mode: config.mode, band };
+        return plan;
+    }
+    let (steps, released) = release(view, singles, |eni| &eni.idle_singles);
+    plan.shrink = steps;
+    if released > 0 {
+        plan.reason = Reason::BackToPrefixes { released, available: totals.available() };
     }
     plan
+}
+
+/// True while what is under way may change the sums or be the better choice, and while only
+/// metadata vouches for what is there: nothing is given up on its word.
+pub(super) fn unsettled(view: &View, totals: &Totals) -> bool {
+    let moving = view.enis.iter().any(|e| e.usable && (e.busy || !e.settled));
+    let growing = totals.incoming > 0 || totals.incoming_singles > 0;
+    !view.confirmed || growing || moving || view.deleting
+}
+
+/// When the next release may be, if that is not now.
+pub(super) fn too_early(view: &View, now: Time) -> Option<Time> {
+    let last = view.last_shrink.filter(|last| now.since(*last) <= SHRINK_GAP)?;
+    Some(last + SHRINK_GAP + MOMENT)
 }
 
 /// The least time that is more than none: all gaps must be exceeded, not just reached.
@@ -90,23 +98,42 @@ pub(super) fn surplus(totals: &Totals, config: &PoolConfig) -> u64 {
     }
 }
 
-/// Up to `surplus` idle CIDRs, from the ENIs that are nearest to being free.
-fn release(view: &View, surplus: u64) -> (Vec<Shrink>, u64) {
+/// Surplus of single addresses that is not worth a call: half of what comes and goes with a prefix.
+const SINGLES_SLACK: u64 = 8;
+
+/// Single addresses that the warm targets can do without while they serve in place of prefixes.
+pub(super) fn surplus_singles(sums: &Totals, config: &PoolConfig) -> u64 {
+    let targets = config.targets;
+    if let Some(band) = sums.band {
+        let over = sums.free() > u64::from(band.high);
+        return if over { sums.free().saturating_sub(u64::from(band.fill)) } else { 0 };
+    }
+    let over = if targets.has_ip_targets() {
+        let (warm, minimum) = (u64::from(targets.ips), u64::from(targets.minimum_ips));
+        sums.total.saturating_sub((sums.assigned + warm).max(minimum))
+    } else {
+        let warm = u64::from(targets.prefixes) * u64::from(config.addresses_per_slot());
+        sums.available().saturating_sub(warm.max(1))
+    };
+    if over > SINGLES_SLACK { over } else { 0 }
+}
+
+/// Up to `surplus` of the CIDRs that are `idle`, from the ENIs that are nearest to being free.
+pub(super) fn release(
+    view: &View,
+    surplus: u64,
+    idle: impl Fn(&EniView) -> &[Prefix],
+) -> (Vec<Shrink>, u64) {
     let mut enis: Vec<&EniView> =
         view.enis.iter().filter(|e| e.usable && e.settled && !e.busy).collect();
     enis.sort_by_key(|e| (!e.freeable, e.occupied, std::cmp::Reverse(e.device), &e.id));
     let (mut steps, mut left) = (Vec::new(), surplus);
     for eni in enis {
-        let take = usize::try_from(left).unwrap_or(usize::MAX).min(eni.idle.len());
-        if take == 0 {
-            continue;
+        let cidrs = last(idle(eni), left);
+        if !cidrs.is_empty() {
+            left -= cidrs.len() as u64;
+            steps.push(Shrink::Release { eni: eni.id.clone(), cidrs });
         }
-        // The highest ones: what stays is compact, and pods are given the lowest first.
-        let mut cidrs = eni.idle.clone();
-        cidrs.sort();
-        let cidrs = cidrs.split_off(cidrs.len() - take);
-        left -= cidrs.len() as u64;
-        steps.push(Shrink::Release { eni: eni.id.clone(), cidrs });
     }
     (steps, surplus - left)
 }
@@ -153,6 +180,14 @@ pub(super) fn retired_to_free<'a>(
         Some(eni) if now.since(eni.since) < ENI_AGE_MIN => (None, Some(eni.since + ENI_AGE_MIN)),
         eni => (eni, None),
     }
+}
+
+/// The highest `most` of `cidrs`: what stays is compact, and pods are given the lowest first.
+pub(super) fn last(cidrs: &[Prefix], most: u64) -> Vec<Prefix> {
+    let take = usize::try_from(most).unwrap_or(usize::MAX).min(cidrs.len());
+    let mut cidrs = cidrs.to_vec();
+    cidrs.sort();
+    cidrs.split_off(cidrs.len() - take)
 }
 
 /// The ENI to free, and when a too young one would be old enough.

@@ -188,7 +188,7 @@ fn a_new_eni_needs_an_address_even_if_it_is_to_hold_prefixes() {
     let later = Time::from_millis(NOW.as_millis() + 500);
     let mut view = view(vec![eni(0, 9, 144, Prefixes)]);
     assert_eq!(asked(&plan(&view, &config, NOW)), [(None, 1)]);
-    view.holds.secondary = Some(later);
+    view.holds.new_eni.secondary.until = Some(later);
     let held = plan(&view, &config, NOW);
     assert_eq!((held.grow, held.revisit), (vec![], Some(later)));
     view.enis.push(eni(1, 8, 128, Prefixes));

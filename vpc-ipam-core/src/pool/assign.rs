@@ -89,13 +89,21 @@ impl Pool {
         Assign::Pending(op)
     }
 
-    /// The best free address of the pool: on the ENI with most pods, so that others become free.
+    /// The best free address of the pool: in a prefix rather than one that stands in for prefixes,
+    /// and on the ENI with most pods, so that others become free.
     fn pick(&self) -> Option<(Place, std::net::IpAddr)> {
         self.enis
             .values()
             .filter(|eni| eni.usable())
             .filter_map(|eni| Some((eni, eni.next()?)))
-            .min_by_key(|(eni, _)| (std::cmp::Reverse(eni.tally().leased), eni.device, &eni.id))
+            .min_by_key(|(eni, (cidr, _))| {
+                (
+                    eni.duty().stands_in(cidr),
+                    std::cmp::Reverse(eni.tally().leased),
+                    eni.device,
+                    &eni.id,
+                )
+            })
             .map(|(eni, (cidr, ip))| (Place { eni: eni.id.clone(), cidr }, ip))
     }
 

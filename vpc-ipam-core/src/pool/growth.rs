@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{Action, Op, Pool, inventory::GONE_FOR, inventory::Gone};
+use super::{
+    Action, Op, Pool,
+    inventory::{GONE_FOR, Gone},
+    supply::{Source, Supply},
+};
 use crate::{
     addr::Prefix,
     backoff::Backoff,
@@ -14,18 +18,15 @@ use crate::{
     time::Time,
 };
 
-/// How long growth of a kind pauses after the subnet had nothing to give. The reference's value:
-/// other nodes need time to give something back.
-const SUBNET_PAUSE: Duration = Duration::from_secs(120);
 /// First delay after a failure that would meet any request, such as throttling.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// What earlier attempts have taught.
 #[derive(Clone, Debug)]
 pub(super) struct GrowthState {
-    pub(super) holds: Holds,
-    /// When `holds.ask_max` is forgotten.
-    ask_max_until: Option<Time>,
+    hold_all: Option<Time>,
+    hold_create: Option<Time>,
+    pub(super) supply: Supply,
     backoff: Backoff,
     create_backoff: Backoff,
     pub(super) creating: BTreeMap<OpId, AddressCount>,
@@ -43,8 +44,9 @@ pub(super) struct GrowthState {
 impl GrowthState {
     pub(super) fn new() -> Self {
         Self {
-            holds: Holds::default(),
-            ask_max_until: None,
+            hold_all: None,
+            hold_create: None,
+            supply: Supply::default(),
             backoff: Backoff::new(RETRY, RETRY_CAP),
             create_backoff: Backoff::new(RETRY, RETRY_CAP),
             creating: BTreeMap::new(),
@@ -56,53 +58,20 @@ impl GrowthState {
         }
     }
 
-    /// The subnet refused `count`: ask for half, or, if one was too much, not for a while.
-    fn subnet_exhausted(&mut self, kind: CloudErrorKind, count: AddressCount, now: Time) {
-        let until = now + SUBNET_PAUSE;
-        let about_count = match count {
-            AddressCount::Ipv6Prefixes(_) | AddressCount::Prefixes(_) => {
-                kind == CloudErrorKind::InsufficientPrefixes
-            }
-            AddressCount::Secondary(_) => kind == CloudErrorKind::InsufficientAddresses,
-        };
-        if about_count && count.slots() > 1 {
-            self.holds.ask_max = Some(count.slots() / 2);
-            self.ask_max_until = Some(until);
-            return;
-        }
-        if kind == CloudErrorKind::InsufficientPrefixes {
-            self.holds.prefixes = Some(until);
-        } else {
-            self.holds.secondary = Some(until);
-        }
-        // EC2 has refused either kind with either code; what was asked for must pause in any case.
-        match count {
-            AddressCount::Ipv6Prefixes(_) | AddressCount::Prefixes(_) => {
-                self.holds.prefixes = Some(until);
-            }
-            AddressCount::Secondary(_) => self.holds.secondary = Some(until),
+    /// What holds growth back, wherever the addresses would come from.
+    pub(super) fn holds(&self) -> Holds {
+        Holds {
+            all: self.hold_all,
+            create: self.hold_create,
+            new_eni: self.supply.holds_of_new_enis(),
         }
     }
 
-    fn succeeded(&mut self) {
+    fn succeeded(&mut self, source: &Source, count: AddressCount) {
         self.backoff.reset();
-        self.holds.all = None;
+        self.hold_all = None;
         self.error = None;
-    }
-
-    fn forget_old(&mut self, now: Time) {
-        if self.ask_max_until.is_some_and(|until| until <= now) {
-            self.ask_max_until = None;
-            self.holds.ask_max = None;
-        }
-        for hold in [
-            &mut self.holds.all,
-            &mut self.holds.create,
-            &mut self.holds.secondary,
-            &mut self.holds.prefixes,
-        ] {
-            hold.take_if(|until| *until <= now);
-        }
+        self.supply.gave(source, count);
     }
 }
 
@@ -112,7 +81,7 @@ impl Pool {
         if !self.describing.described {
             return;
         }
-        self.growth.forget_old(now);
+        self.forget_old_holds(now);
         self.learn(now);
         let plan = self.plan(now);
         self.growth.revisit = plan.revisit;
@@ -134,10 +103,19 @@ impl Pool {
                 | Reason::Ipv6Exhausted { .. }
                 | Reason::NoEniConfig { .. }
                 | Reason::SubnetExhausted { .. }
+                | Reason::Fallback { shortage: Some(_), .. }
         );
         if !short {
             self.growth.error = None;
         }
+    }
+
+    fn forget_old_holds(&mut self, now: Time) {
+        let growth = &mut self.growth;
+        growth.hold_all.take_if(|until| *until <= now);
+        growth.hold_create.take_if(|until| *until <= now);
+        let enis = &self.enis;
+        growth.supply.forget_old(now, |subnet| enis.values().any(|eni| eni.subnet == *subnet));
     }
 
     /// What the pool would do now, and why.
@@ -156,7 +134,7 @@ impl Pool {
                 let op =
                     self.issue(op, |op| Action::AssignAddresses { op, eni: id.clone(), count });
                 if let Some(eni) = self.enis.get_mut(&id) {
-                    eni.op = Some((op, count.slots()));
+                    eni.op = Some((op, Some(count)));
                 }
             }
             Growth::Create { count } => {
@@ -210,9 +188,11 @@ impl Pool {
             return;
         };
         self.end_mutation(&id, op);
+        let subnet = self.enis.get(&id).map(|eni| eni.subnet.clone());
+        let source = subnet.map_or(Source::NewEni, Source::Subnet);
         match result {
             Ok(cidrs) if !cidrs.is_empty() => {
-                self.growth.succeeded();
+                self.growth.succeeded(&source, count);
                 if let Some(eni) = self.enis.get_mut(&id) {
                     eni.grow_backoff.reset();
                     eni.hold_until = None;
@@ -225,7 +205,7 @@ impl Pool {
             // Asking again at once would get the same answer.
             Ok(_) => self.hold_eni(&id, now),
             Err(error) => {
-                if !self.learn_from(&error, count, now) {
+                if !self.learn_from(&error, source, count, now) {
                     self.hold_eni(&id, now);
                 }
             }
@@ -242,9 +222,10 @@ impl Pool {
         self.growth.created = self.sequence;
         match result {
             Ok(cloud) => {
-                self.growth.succeeded();
+                self.growth.succeeded(&Source::NewEni, count);
+                self.growth.supply.gave(&Source::Subnet(cloud.subnet.clone()), count);
                 self.growth.create_backoff.reset();
-                self.growth.holds.create = None;
+                self.growth.hold_create = None;
                 self.gone_enis.remove(&cloud.id);
                 for cidr in &cloud.cidrs {
                     self.gone_cidrs.remove(cidr);
@@ -252,27 +233,33 @@ impl Pool {
                 self.adopt(&cloud, Authority::Ec2, now);
             }
             Err(error) => {
-                if !self.learn_from(&error, count, now) {
+                if !self.learn_from(&error, Source::NewEni, count, now) {
                     let delay = self.growth.create_backoff.fail(&mut self.jitter);
-                    self.growth.holds.create = Some(now + delay);
+                    self.growth.hold_create = Some(now + delay);
                 }
             }
         }
     }
 
     /// Learns from a failed growth; false if nothing but the one object is to be left alone.
-    fn learn_from(&mut self, error: &CloudError, count: AddressCount, now: Time) -> bool {
+    fn learn_from(
+        &mut self,
+        error: &CloudError,
+        source: Source,
+        count: AddressCount,
+        now: Time,
+    ) -> bool {
         self.growth.error = Some(error.to_string());
         match error.kind {
             kind if error.is_subnet_exhausted() => {
-                self.growth.subnet_exhausted(kind, count, now);
+                self.growth.supply.refused(source, kind, count, now);
                 true
             }
             CloudErrorKind::Throttled
             | CloudErrorKind::Unreachable
             | CloudErrorKind::PermissionDenied => {
                 let delay = self.growth.backoff.fail(&mut self.jitter);
-                self.growth.holds.all = Some(now + delay);
+                self.growth.hold_all = Some(now + delay);
                 true
             }
             CloudErrorKind::AddressLimit

@@ -98,7 +98,7 @@ impl Pool {
             let op = Op::Unassign { eni: id.clone(), cidrs: cidrs.clone() };
             let op = self.issue(op, |op| Action::UnassignAddresses { op, eni: id.clone(), cidrs });
             if let Some(eni) = self.enis.get_mut(&id) {
-                eni.op = Some((op, 0));
+                eni.op = Some((op, None));
             }
         }
     }

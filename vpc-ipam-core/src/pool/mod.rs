@@ -14,6 +14,7 @@ mod memory;
 mod quarantine;
 mod reconcile;
 mod report;
+mod supply;
 mod view;
 mod waiting;
 

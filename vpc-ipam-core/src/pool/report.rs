@@ -37,7 +37,7 @@ impl Pool {
         {
             return;
         }
-        if self.enis.values().any(|eni| eni.tally().cooling > 0) {
+        if self.enis.values().any(|eni| eni.tally().cooling + eni.tally().singles_cooling > 0) {
             relief = crate::plan::earlier(relief, self.cooling_timeout());
         }
         let text = self.shortage_text(now);
@@ -66,12 +66,14 @@ impl Pool {
             let enis = self.enis.values().filter(|eni| !eni.missing);
             let (total, assigned, count) = enis.fold((0u64, 0u64, 0u64), |(t, a, n), eni| {
                 let tally = eni.tally();
-                (t.saturating_add(tally.total), a + tally.assigned, n + 1)
+                let total = tally.total.saturating_add(tally.singles);
+                (t.saturating_add(total), a + tally.assigned + tally.singles_assigned, n + 1)
             });
             parts.push(format!("{assigned} of {total} addresses in use on {count} ENI(s)"));
         }
         parts.push(reason.to_string());
-        let cooling: u64 = self.enis.values().map(|eni| eni.tally().cooling).sum();
+        let cooling: u64 =
+            self.enis.values().map(|eni| eni.tally().cooling + eni.tally().singles_cooling).sum();
         if cooling > 0 {
             let next = self.cooling_timeout();
             let wait_s = next.map_or(0, |at| at.since(now).as_secs());
@@ -103,10 +105,7 @@ impl Pool {
         let mut stats = Stats {
             waiting: self.waiting.len() as u64,
             in_flight: self.in_flight(),
-            growth_paused_until: crate::plan::earlier(
-                self.growth.holds.secondary,
-                self.growth.holds.prefixes,
-            ),
+            growth_paused_until: self.growth.supply.paused_until(),
             unexpected_events: self.unexpected_events,
             no_address: self.no_address,
             ready: self.ready,
@@ -120,6 +119,8 @@ impl Pool {
             let tally = eni.tally();
             stats.orphaned += tally.orphaned;
             stats.cooling += tally.resting;
+            stats.singles += tally.singles;
+            stats.singles_assigned += tally.singles_assigned;
             stats.enis.push(self.eni_stats(eni));
         }
         stats.enis.sort_by_key(|eni| (eni.card, eni.device));
@@ -220,14 +221,7 @@ impl Pool {
         if let Some(error) = &self.growth.release_error {
             reasons.push(format!("the last attempt to give something back failed: {error}"));
         }
-        let holds = &self.growth.holds;
-        for (until, what) in [(holds.secondary, "addresses"), (holds.prefixes, "prefixes")] {
-            if let Some(until) = until {
-                reasons.push(format!(
-                    "the subnet is exhausted, so no {what} are requested until {until}"
-                ));
-            }
-        }
+        reasons.extend(self.growth.supply.text(self.config.family));
         if let Some(error) = self.journal.error() {
             reasons.push(format!("the state file cannot be written: {error}"));
         }

@@ -5,6 +5,7 @@ mod bench;
 mod cards;
 mod classes;
 mod cooldown;
+mod fallback;
 mod gates;
 mod growth;
 mod host;

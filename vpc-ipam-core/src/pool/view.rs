@@ -2,7 +2,8 @@
 
 use super::Pool;
 use crate::{
-    cloud::EniKind,
+    cloud::{AddressCount, EniKind},
+    config::AllocationMode,
     eni::Eni,
     plan::{EniView, View},
 };
@@ -20,6 +21,7 @@ impl Pool {
         let summary = |eni: &Eni| {
             let mut view = summary(eni);
             view.usable &= !self.lacks_ipv6(eni);
+            view.holds = self.growth.supply.holds_of(&eni.subnet);
             view
         };
         let departing = self.departing.values().filter(|d| d.delete).count();
@@ -36,7 +38,7 @@ impl Pool {
             draining: self.draining,
             confirmed: self.describing.confirmed && !self.describing.hint_only,
             last_shrink: self.growth.last_shrink,
-            holds: self.growth.holds.clone(),
+            holds: self.growth.holds(),
             band: self.policy.band(),
         }
     }
@@ -65,6 +67,8 @@ impl Pool {
                 }
                 if duty.serves(prefix) {
                     eni_view.idle.push(*prefix);
+                } else if duty.stands_in(prefix) {
+                    eni_view.idle_singles.push(*prefix);
                 } else {
                     eni_view.foreign_idle.push(*prefix);
                 }
@@ -86,7 +90,15 @@ fn summary(eni: &Eni) -> EniView {
     view.leaving = narrow(eni.leaving.len());
     view.taken = narrow(usize::try_from(tally.slots).unwrap_or(usize::MAX));
     view.taken = view.taken.saturating_add(view.leaving);
-    view.incoming = eni.op.map_or(0, |(_, slots)| slots);
+    let adds = eni.op.and_then(|(_, adds)| adds);
+    view.incoming = adds.map_or(0, AddressCount::slots);
+    view.incoming_singles = match adds {
+        Some(AddressCount::Secondary(n)) if eni.duty().mode == AllocationMode::Prefix => n,
+        _ => 0,
+    };
+    view.singles = tally.singles;
+    view.singles_assigned = tally.singles_assigned;
+    view.singles_cooling = tally.singles_cooling;
     view.entries = tally.entries;
     view.unleased = tally.unleased;
     view.total = tally.total;

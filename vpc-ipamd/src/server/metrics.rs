@@ -109,6 +109,16 @@ impl Scrape {
             ("awscni_total_ip_addresses", "Addresses in the pool", stats.total),
             ("awscni_assigned_ip_addresses", "Addresses that pods have", stats.assigned),
             ("awscni_total_ipv4_prefixes", "Prefixes in the pool", stats.prefixes),
+            (
+                "vpc_cni_fallback_ip_addresses",
+                "Single addresses that stand in for prefixes",
+                stats.singles,
+            ),
+            (
+                "vpc_cni_fallback_assigned_ip_addresses",
+                "Single addresses that stand in for prefixes and that pods have",
+                stats.singles_assigned,
+            ),
             ("vpc_cni_cooling_ip_addresses", "Released addresses that still rest", stats.cooling),
             (
                 "vpc_cni_orphaned_ip_addresses",

@@ -50,6 +50,9 @@ pub(super) struct Bench {
     /// The ENI view that was stored last.
     pub(super) remembered: Vec<CloudEni>,
     pub(super) cloud_fails: Option<CloudErrorKind>,
+    /// `/28` blocks that the subnet can still give.
+    pub(super) free_blocks: u32,
+    pub(super) next_subnet: &'static str,
     pub(super) authority: Authority,
 }
 
@@ -73,6 +76,8 @@ impl Bench {
             store_fails: false,
             remembered: Vec::new(),
             cloud_fails: None,
+            free_blocks: u32::MAX,
+            next_subnet: "subnet-1",
             authority: Authority::Ec2,
         };
         bench.attach_eni();
@@ -99,7 +104,7 @@ impl Bench {
             kind: EniKind::Interface,
             primary: n == 0,
             excluded: false,
-            subnet: "subnet-1".parse().unwrap(),
+            subnet: self.next_subnet.parse().unwrap(),
             subnet_cidr: self.subnet_cidr,
             primary_ip: format!("10.0.255.{}", n + 10).parse().unwrap(),
             cidrs: Vec::new(),
@@ -220,18 +225,28 @@ impl Bench {
         self.cloud_fails.map_or(Ok(()), |kind| Err(CloudError::new(kind, what, "scripted")))
     }
 
+    fn give(&mut self, what: &str, count: AddressCount) -> Result<(), CloudError> {
+        self.fail(what)?;
+        let AddressCount::Prefixes(n) = count else { return Ok(()) };
+        let left = self.free_blocks.checked_sub(n);
+        let kind = CloudErrorKind::InsufficientPrefixes;
+        self.free_blocks = left.ok_or_else(|| CloudError::new(kind, what, "no free blocks"))?;
+        Ok(())
+    }
+
     fn execute(&mut self, action: Action) -> Event {
         match action {
             Action::AssignAddresses { op, eni, count } => {
                 let result = self
-                    .fail("AssignPrivateIpAddresses")
+                    .give("AssignPrivateIpAddresses", count)
                     .map(|()| self.assign_in_cloud(&eni, count));
                 Event::AddressesAssigned { op, result }
             }
             Action::CreateEni { op, request } => {
-                let result = self.fail("CreateNetworkInterface").map(|()| {
+                let count = request.count;
+                let result = self.give("CreateNetworkInterface", count).map(|()| {
                     let id = self.attach_eni_to(request.card);
-                    self.assign_in_cloud(&id, request.count);
+                    self.assign_in_cloud(&id, count);
                     let eni = self.enis.get_mut(&id).unwrap();
                     eni.subnet = request.subnet.unwrap_or(eni.subnet.clone());
                     if let Some(instance) = &self.pool.config().instance {
@@ -275,6 +290,9 @@ impl Bench {
                 let result = self.fail("UnassignPrivateIpAddresses").map(|()| {
                     if let Some(eni) = self.enis.get_mut(&eni) {
                         eni.cidrs.retain(|c| !cidrs.contains(c));
+                        let blocks = cidrs.iter().filter(|c| !c.is_host()).count();
+                        let blocks = u32::try_from(blocks).unwrap();
+                        self.free_blocks = self.free_blocks.saturating_add(blocks);
                     }
                 });
                 Event::AddressesUnassigned { op, result }

@@ -391,7 +391,7 @@ fn the_other_allocation_mode_serves_its_pods_and_goes_with_them() {
     let old = bench.add(1);
     let id = bench.primary();
     bench.pool.handle(Event::Reconfigured(Box::new(config(Prefix, warm_ips(1, 0)))), bench.now);
-    bench.pass_s(5);
+    bench.pass_s(35);
     let cidrs = &bench.enis[&id].cidrs;
     assert_eq!(cidrs.len(), 2, "one address for the old pod, one prefix: {cidrs:?}");
     assert_eq!(bench.pool.stats().total, 17);

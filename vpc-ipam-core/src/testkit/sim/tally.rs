@@ -75,9 +75,9 @@ impl Level {
     pub(super) fn of(view: &View) -> Self {
         let mut level = Self { waiting: view.waiting, ..Self::default() };
         for eni in &view.enis {
-            level.held += eni.total;
-            level.assigned += eni.assigned;
-            level.cooling += eni.cooling;
+            level.held += eni.total + eni.singles;
+            level.assigned += eni.assigned + eni.singles_assigned;
+            level.cooling += eni.cooling + eni.singles_cooling;
             level.enis += 1;
         }
         level
