@@ -10,7 +10,7 @@ use vpc_ipam_core::{
 
 use crate::{
     cloud_side::{Departing, Eni, GONE_FOR, What},
-    model::{Cidr, Model, Use},
+    model::{Cidr, Model, Use, pods},
 };
 
 macro_rules! must {
@@ -28,7 +28,9 @@ impl Model {
         let gives = matches!(action, Action::UnassignAddresses { .. } | Action::DeleteEni { .. });
         must!(!self.draining || !grows && !gives, "a draining node changes the cloud: {action:?}");
         if grows {
-            let total: usize = self.serving_cidrs().map(|cidr| cidr.addresses.len()).sum();
+            let single = self.cidrs.iter().filter(|c| c.confirmed && self.stands_in(&c.cidr));
+            let total = self.serving_cidrs().map(|cidr| cidr.addresses.len()).sum::<usize>()
+                + single.map(pods).sum::<usize>();
             let max = self.config.max_pods;
             must!(total < max as usize, "{total} addresses are enough for {max} pods: {action:?}");
         }

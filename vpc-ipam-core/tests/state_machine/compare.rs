@@ -84,6 +84,8 @@ fn counts(stats: &Stats, model: &Model) -> Outcome {
     same!("orphaned", stats.orphaned, orphans);
     let prefixes = model.cidrs.iter().filter(|cidr| !cidr.cidr.is_host()).count() as u64;
     same!("prefixes", stats.prefixes, prefixes);
+    let singles = model.cidrs.iter().filter(|c| c.confirmed && model.stands_in(&c.cidr));
+    same!("singles", stats.singles, singles.count() as u64);
     same!("waiting", stats.waiting, model.waiting.len() as u64);
     same!("unexpected", stats.unexpected_events, model.unexpected);
     Ok(())

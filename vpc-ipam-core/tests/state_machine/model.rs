@@ -188,8 +188,9 @@ impl Model {
         records
     }
 
-    /// The address that the next pod gets: on the ENI with most pods, there in the block with most
-    /// pods, one that was never used, or else the one that was released first, or else the lowest.
+    /// The address that the next pod gets: in a prefix rather than one that stands in for prefixes, on
+    /// the ENI with most pods, there in the block with most pods, one that was never used, or else the
+    /// one that was released first, or else the lowest.
     pub(crate) fn best(&self) -> Option<IpAddr> {
         let mut all = Vec::new();
         for cidr in self.cidrs.iter().filter(|cidr| self.serves(cidr)) {
@@ -202,7 +203,8 @@ impl Model {
                     Use::Leased(_) | Use::Resting(_) => continue,
                 };
                 let eni = (Reverse(on_eni), eni.device, eni.id.clone());
-                all.push((eni, Reverse(pods(cidr)), rank, cidr.cidr, *ip));
+                let stands_in = self.stands_in(&cidr.cidr);
+                all.push((stands_in, eni, Reverse(pods(cidr)), rank, cidr.cidr, *ip));
             }
         }
         all.into_iter().min().map(|(.., ip)| ip)
@@ -212,7 +214,13 @@ impl Model {
     fn serves(&self, cidr: &Cidr) -> bool {
         let eni = self.eni(&cidr.eni);
         let usable = eni.is_some_and(|eni| !eni.missing && !eni.is_broken());
-        usable && cidr.confirmed && cidr.ready && self.is_of_mode(&cidr.cidr)
+        let of_use = self.is_of_mode(&cidr.cidr) || self.stands_in(&cidr.cidr);
+        usable && cidr.confirmed && cidr.ready && of_use
+    }
+
+    /// A single address in prefix mode: for pods if no prefix has one.
+    pub(crate) fn stands_in(&self, cidr: &Prefix) -> bool {
+        cidr.is_host() && self.config.mode == AllocationMode::Prefix
     }
 
     pub(crate) fn is_of_mode(&self, cidr: &Prefix) -> bool {
