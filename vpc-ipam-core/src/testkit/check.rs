@@ -7,9 +7,14 @@ use std::{
 
 use thiserror::Error;
 
-use super::ec2::World;
+use super::{
+    cloud::cloud_eni,
+    ec2::{Eni, World},
+};
 use crate::{
     addr::Prefix,
+    class::is_managed,
+    cloud::EniKind,
     config::PoolConfig,
     id::{EniId, InstanceId, SandboxKey},
     plan::{Growth, plan, trunk_places},
@@ -164,12 +169,18 @@ pub fn nothing_leaked(pool: &Pool, world: &World, instance: &InstanceId) -> Resu
             held.insert(block);
         }
     }
-    let leaked = owned.difference(&held).next();
+    let is_others = |eni: &&Eni| {
+        cloud_eni(world, eni, family)
+            .is_none_or(|eni| eni.kind == EniKind::EfaOnly || !is_managed(&eni, pool.config()))
+    };
+    let others: BTreeSet<EniId> =
+        enis.iter().copied().filter(is_others).map(|eni| eni.id.clone()).collect();
+    let leaked = owned.difference(&held).find(|(eni, _)| !others.contains(eni));
     ensure!(leaked.is_none(), "{leaked:?} is on the instance, but not in the pool");
     let known: BTreeSet<&EniId> = stats.enis.iter().map(|eni| &eni.id).collect();
-    let unknown = enis.iter().find(|eni| !known.contains(&eni.id));
+    let unknown = enis.iter().find(|e| !known.contains(&e.id) && !others.contains(&e.id));
     ensure!(unknown.is_none(), "an ENI is attached, but not in the pool: {unknown:?}");
-    let loose = world.enis().find(|eni| eni.attachment.is_none());
+    let loose = world.enis().find(|eni| eni.attachment.is_none() && !world.is_abandoned(eni));
     ensure!(loose.is_none(), "an ENI was left behind: {loose:?}");
     Ok(())
 }

@@ -8,8 +8,8 @@ use vpc_ipam_core::{
     policy::{Bounds, PolicyConfig},
     testkit::{
         Reach,
-        ec2::{Ec2Action, Ec2Error, code},
-        script::{Outside, Script, Setting, Step},
+        ec2::{Consistency, Ec2Action, Ec2Error, Fault, InterfaceType, Rate, RequestRates, code},
+        script::{Metadata, Outside, Script, Setting, Step},
         sim::{InFlight, SimConfig},
     },
 };
@@ -96,22 +96,78 @@ pub(crate) fn crash() -> impl Strategy<Value = Step> {
 /// Failures of the cloud, the disk and the kernel.
 pub(crate) fn trouble() -> impl Strategy<Value = Step> {
     prop_oneof![
-        2 => (select(&FAILING[..]), ec2_error(), 1..4u32)
+        4 => (select(&FAILING[..]), ec2_error(), 1..4u32)
             .prop_map(|(action, error, times)| Step::FailCloud { action, error, times }),
-        1 => (1..3u32, any::<bool>())
+        2 => meet(),
+        2 => (1..3u32, any::<bool>())
             .prop_map(|(times, keeps_content)| Step::FailStore { times, keeps_content }),
-        1 => (1..9u32).prop_map(Step::FailHost),
-        1 => select(vec![Reach::All, Reach::Metadata, Reach::Nothing]).prop_map(Step::Reach),
+        2 => (1..9u32).prop_map(Step::FailHost),
+        2 => select(vec![Reach::All, Reach::Metadata, Reach::Nothing]).prop_map(Step::Reach),
+        1 => metadata().prop_map(Step::Metadata),
+        1 => rates().prop_map(Step::Rates),
+        1 => consistency().prop_map(Step::Consistency),
+        1 => (0..40u32).prop_map(Step::Fragment),
+        1 => (1..4usize).prop_map(Step::Defragment),
+        1 => Just(Step::Heal),
     ]
+}
+
+/// Calls that take effect in part, or without an answer.
+pub(crate) fn meet() -> impl Strategy<Value = Step> {
+    let lost = select(vec![Ec2Error::no_answer(), Ec2Error::internal()]);
+    let fault = prop_oneof![
+        2 => lost.prop_map(Fault::AnswerLost),
+        1 => (1..4u32).prop_map(Fault::Fewer),
+        1 => (0..4u32).prop_map(|n| Fault::Partly(n, Ec2Error::internal())),
+    ];
+    (select(&FAILING[..]), fault, 1..5u32).prop_map(|(action, fault, times)| Step::Meet {
+        action,
+        fault,
+        times,
+    })
+}
+
+/// Metadata that is broken, and not merely late.
+pub(crate) fn metadata() -> impl Strategy<Value = Metadata> {
+    prop_oneof![
+        Just(Metadata::Empty),
+        (1..900u64).prop_map(|s| Metadata::Frozen(Duration::from_secs(s))),
+        (0..2usize).prop_map(Metadata::Omits),
+        select(vec![401, 404]).prop_map(Metadata::Status),
+    ]
+}
+
+/// The documented request rates, or a tenth and less of them.
+pub(crate) fn rates() -> impl Strategy<Value = RequestRates> {
+    let tight = (1..4u32, 1..3u32).prop_map(|(size, refill)| {
+        let rate = Rate { size, refill };
+        Ec2Action::ALL.iter().fold(RequestRates::unlimited(), |all, a| all.with(*a, rate))
+    });
+    prop_oneof![Just(RequestRates::unlimited()), Just(RequestRates::documented()), tight]
+}
+
+/// Answers of EC2 that are some seconds old.
+pub(crate) fn consistency() -> impl Strategy<Value = Consistency> {
+    (0..5_000u64, any::<bool>(), 0..5_000u64).prop_map(|(lag, monotonic, unseen)| Consistency {
+        lag: Duration::from_millis(lag),
+        monotonic,
+        unseen: Duration::from_millis(unseen),
+    })
 }
 
 /// What others do to the node's ENIs.
 pub(crate) fn outside() -> impl Strategy<Value = Step> {
+    use InterfaceType::{Efa, EfaOnly, Interface, Trunk};
+    let kinds = select(vec![Interface, Interface, Trunk, Efa, EfaOnly]);
     let what = prop_oneof![
-        (1..3u32).prop_map(Outside::Assign),
-        (0..20usize).prop_map(Outside::Unassign),
-        (0..2usize).prop_map(Outside::Evict),
-        (0..2usize, any::<bool>()).prop_map(|(n, theirs)| Outside::Disown(n, theirs)),
+        2 => (1..3u32).prop_map(Outside::Assign),
+        2 => (0..20usize).prop_map(Outside::Unassign),
+        1 => (0..4usize).prop_map(Outside::UnassignUsed),
+        2 => (0..2usize).prop_map(Outside::Evict),
+        1 => (0..2usize).prop_map(Outside::Detach),
+        1 => (kinds, any::<bool>(), 0..4u32)
+            .prop_map(|(kind, theirs, slots)| Outside::Attach { kind, theirs, slots }),
+        2 => (0..2usize, any::<bool>()).prop_map(|(n, theirs)| Outside::Disown(n, theirs)),
     ];
     what.prop_map(Step::Outside)
 }

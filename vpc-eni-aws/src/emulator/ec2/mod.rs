@@ -99,6 +99,7 @@ fn status(error: &Ec2Error) -> StatusCode {
         code::REQUEST_LIMIT_EXCEEDED | "ServiceUnavailable" | "Unavailable" => {
             StatusCode::SERVICE_UNAVAILABLE
         }
+        code::NO_ANSWER => StatusCode::GATEWAY_TIMEOUT,
         _ => StatusCode::BAD_REQUEST,
     }
 }

@@ -68,6 +68,11 @@ async fn handle(AxumState(server): AxumState<Server>, request: Request) -> Respo
     if let Some(status) = server.shared.imds.fault(path) {
         return status.into_response();
     }
+    if let Some(status) = server.shared.world().imds_status(&server.instance) {
+        return StatusCode::from_u16(status)
+            .unwrap_or(StatusCode::SERVICE_UNAVAILABLE)
+            .into_response();
+    }
     match (request.method(), path) {
         (&Method::PUT, TOKEN_PATH) => server.token(request.headers()),
         (_, TOKEN_PATH) => StatusCode::METHOD_NOT_ALLOWED.into_response(),

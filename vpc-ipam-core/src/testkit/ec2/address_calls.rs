@@ -6,6 +6,7 @@ use super::{
     action::Ec2Action,
     eni::InterfaceType,
     error::{Ec2Error, code},
+    faults::Twist,
     request::{AssignPrivateIpAddresses, Assigned, Ipv4Request, UnassignPrivateIpAddresses},
     world::World,
 };
@@ -25,6 +26,13 @@ impl Ipv4Request {
             Self::Prefixes(n) | Self::Secondary(n) => n as usize,
         }
     }
+
+    pub(super) fn fewer(self, twist: &Twist) -> Self {
+        match self {
+            Self::Prefixes(n) => Self::Prefixes(twist.fewer(n)),
+            Self::Secondary(n) => Self::Secondary(twist.fewer(n)),
+        }
+    }
 }
 
 impl World {
@@ -40,7 +48,18 @@ impl World {
         request: &AssignPrivateIpAddresses,
         now: Time,
     ) -> Result<Assigned, Ec2Error> {
-        self.before_call(Ec2Action::AssignPrivateIpAddresses, now)?;
+        let twist = self.before_call(Ec2Action::AssignPrivateIpAddresses, now)?.whole()?;
+        self.visible_eni(&request.eni)?;
+        let request =
+            AssignPrivateIpAddresses { ipv4: request.ipv4.fewer(&twist), ..request.clone() };
+        let assigned = self.assign(&request);
+        twist.answer(assigned)
+    }
+
+    pub(super) fn assign(
+        &mut self,
+        request: &AssignPrivateIpAddresses,
+    ) -> Result<Assigned, Ec2Error> {
         let eni = self.known_eni(&request.eni)?;
         if request.ipv4.slots() == 0 {
             return Err(Ec2Error::invalid_value(
@@ -83,7 +102,24 @@ impl World {
         request: &UnassignPrivateIpAddresses,
         now: Time,
     ) -> Result<(), Ec2Error> {
-        self.before_call(Ec2Action::UnassignPrivateIpAddresses, now)?;
+        let twist = self.before_call(Ec2Action::UnassignPrivateIpAddresses, now)?;
+        self.visible_eni(&request.eni)?;
+        let mut request = request.clone();
+        if let Some(n) = twist.partly() {
+            request.addresses.truncate(n);
+            request.prefixes.truncate(n.saturating_sub(request.addresses.len()));
+            if request.addresses.is_empty() && request.prefixes.is_empty() {
+                return twist.answer(Ok(()));
+            }
+        }
+        let taken = self.unassign(&request);
+        twist.answer(taken)
+    }
+
+    pub(super) fn unassign(
+        &mut self,
+        request: &UnassignPrivateIpAddresses,
+    ) -> Result<(), Ec2Error> {
         let eni = self.known_eni(&request.eni)?;
         if request.addresses.is_empty() && request.prefixes.is_empty() {
             return Err(Ec2Error::missing_parameter("privateIpAddress"));

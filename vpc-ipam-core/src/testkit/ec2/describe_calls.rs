@@ -81,15 +81,18 @@ impl World {
         request: &DescribeNetworkInterfaces,
         now: Time,
     ) -> Result<Page<Eni>, Ec2Error> {
-        self.before_call(Ec2Action::DescribeNetworkInterfaces, now)?;
+        let everything =
+            request.filters.is_empty() && request.ids.is_empty() && request.max_results.is_none();
+        self.before_reading(Ec2Action::DescribeNetworkInterfaces, everything, now)?;
+        let seen = self.look(reader(request));
         for id in &request.ids {
-            self.known_eni(id)?;
+            seen.eni(self, id).ok_or_else(|| Ec2Error::eni_not_found(id))?;
         }
         check_names(&request.filters, INTERFACE_FILTERS)?;
         let size = page_size(request)?;
         let after = request.next_token.as_deref().map(parse_token).transpose()?;
         let mut items = Vec::new();
-        for eni in self.enis.values() {
+        for eni in seen.enis(self) {
             if after.as_ref().is_some_and(|after| eni.id <= *after) {
                 continue;
             }
@@ -117,7 +120,7 @@ impl World {
         ids: &[InstanceId],
         now: Time,
     ) -> Result<Vec<DescribedInstance>, Ec2Error> {
-        self.before_call(Ec2Action::DescribeInstances, now)?;
+        self.before_reading(Ec2Action::DescribeInstances, ids.is_empty(), now)?;
         if let Some(id) = ids.iter().find(|id| self.instance(id).is_none()) {
             return Err(Ec2Error::instance_not_found(id));
         }
@@ -140,7 +143,7 @@ impl World {
         names: &[String],
         now: Time,
     ) -> Result<Vec<&'static InstanceType>, Ec2Error> {
-        self.before_call(Ec2Action::DescribeInstanceTypes, now)?;
+        self.before_reading(Ec2Action::DescribeInstanceTypes, names.is_empty(), now)?;
         if names.is_empty() {
             return Ok(instance_types().iter().collect());
         }
@@ -170,7 +173,8 @@ impl World {
         filters: &[Filter],
         now: Time,
     ) -> Result<Vec<Subnet>, Ec2Error> {
-        self.before_call(Ec2Action::DescribeSubnets, now)?;
+        let everything = ids.is_empty() && filters.is_empty();
+        self.before_reading(Ec2Action::DescribeSubnets, everything, now)?;
         if let Some(id) = ids.iter().find(|id| self.subnet(id).is_none()) {
             return Err(Ec2Error::subnet_not_found(id));
         }
@@ -178,6 +182,12 @@ impl World {
         let wanted = self.subnets().iter().filter(|s| ids.is_empty() || ids.contains(&s.id));
         Ok(wanted.filter(|s| filters.iter().all(|f| subnet_passes(s, f))).cloned().collect())
     }
+}
+
+/// Who asks, as far as the call tells.
+fn reader(request: &DescribeNetworkInterfaces) -> &str {
+    let instance = request.filters.iter().find(|f| f.name == "attachment.instance-id");
+    instance.and_then(|f| f.values.first()).map_or("", String::as_str)
 }
 
 fn page_size(request: &DescribeNetworkInterfaces) -> Result<usize, Ec2Error> {

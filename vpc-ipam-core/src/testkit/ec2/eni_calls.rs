@@ -2,20 +2,15 @@
 
 use super::{
     action::Ec2Action,
-    address_calls::UNATTACHED_SLOTS_MAX,
     delays::Delays,
-    eni::{Attachment, AttachmentStatus, Eni, InterfaceType},
+    eni::{Attachment, AttachmentStatus, Eni},
     error::{Ec2Error, code},
     instance::Instance,
-    request::{
-        AttachNetworkInterface, CreateNetworkInterface, DetachNetworkInterface, Ipv4Request,
-        ModifyNetworkInterfaceAttribute,
-    },
-    tag_calls::check_tags,
-    world::{CLIENT_TOKENS_MAX, World},
+    request::{AttachNetworkInterface, DetachNetworkInterface, ModifyNetworkInterfaceAttribute},
+    world::World,
 };
 use crate::{
-    id::{EniId, SecurityGroupId, SubnetId, VpcId},
+    id::{EniId, SecurityGroupId, VpcId},
     time::Time,
 };
 
@@ -23,31 +18,6 @@ use crate::{
 const GROUPS_MAX: usize = 5;
 
 impl World {
-    /// `CreateNetworkInterface`. All that was asked for, or nothing.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidSubnetID.NotFound`, `InvalidGroup.NotFound`, `InsufficientFreeAddressesInSubnet`,
-    /// `InsufficientCidrBlocks`, `PrivateIpAddressLimitExceeded`, `IdempotentParameterMismatch`.
-    pub fn create_network_interface(
-        &mut self,
-        request: &CreateNetworkInterface,
-        now: Time,
-    ) -> Result<Eni, Ec2Error> {
-        self.before_call(Ec2Action::CreateNetworkInterface, now)?;
-        if let Some(eni) = self.replayed(request)? {
-            return Ok(eni);
-        }
-        let id = self.create_eni(request)?;
-        if request.client_token.is_some() {
-            if self.client_tokens.len() >= CLIENT_TOKENS_MAX {
-                self.client_tokens.pop_front();
-            }
-            self.client_tokens.push_back((request.clone(), id.clone()));
-        }
-        self.eni(&id).cloned().ok_or_else(|| Ec2Error::eni_not_found(&id))
-    }
-
     /// `AttachNetworkInterface`. Returns the attachment's id.
     ///
     /// # Errors
@@ -60,7 +30,13 @@ impl World {
         request: &AttachNetworkInterface,
         now: Time,
     ) -> Result<String, Ec2Error> {
-        self.before_call(Ec2Action::AttachNetworkInterface, now)?;
+        let twist = self.before_call(Ec2Action::AttachNetworkInterface, now)?.whole()?;
+        self.visible_eni(&request.eni)?;
+        let attached = self.attach(request);
+        twist.answer(attached)
+    }
+
+    pub(super) fn attach(&mut self, request: &AttachNetworkInterface) -> Result<String, Ec2Error> {
         let eni = self.known_eni(&request.eni)?;
         let instance = self
             .instance(&request.instance)
@@ -93,18 +69,24 @@ impl World {
         request: &ModifyNetworkInterfaceAttribute,
         now: Time,
     ) -> Result<(), Ec2Error> {
-        self.before_call(Ec2Action::ModifyNetworkInterfaceAttribute, now)?;
+        let twist = self.before_call(Ec2Action::ModifyNetworkInterfaceAttribute, now)?.whole()?;
+        let modified = self.modify(request);
+        twist.answer(modified)
+    }
+
+    fn modify(&mut self, request: &ModifyNetworkInterfaceAttribute) -> Result<(), Ec2Error> {
         match request {
             ModifyNetworkInterfaceAttribute::DeleteOnTermination { eni, attachment, value } => {
-                self.known_eni(eni)?;
+                self.visible_eni(eni)?;
                 let current = self.enis.get_mut(eni).and_then(|e| e.attachment.as_mut());
                 match current.filter(|a| a.id == *attachment) {
                     Some(current) => current.delete_on_termination = *value,
                     None => return Err(Ec2Error::attachment_not_found(attachment)),
                 }
+                self.touch(eni);
             }
             ModifyNetworkInterfaceAttribute::Groups { eni, groups } => {
-                let vpc = self.known_eni(eni)?.vpc.clone();
+                let vpc = self.visible_eni(eni)?.vpc.clone();
                 if groups.is_empty() {
                     return Err(Ec2Error::invalid_value("At least one security group is required"));
                 }
@@ -130,7 +112,12 @@ impl World {
         request: &DetachNetworkInterface,
         now: Time,
     ) -> Result<(), Ec2Error> {
-        self.before_call(Ec2Action::DetachNetworkInterface, now)?;
+        let twist = self.before_call(Ec2Action::DetachNetworkInterface, now)?.whole()?;
+        let detached = self.detach(request);
+        twist.answer(detached)
+    }
+
+    fn detach(&mut self, request: &DetachNetworkInterface) -> Result<(), Ec2Error> {
         let eni = self
             .enis
             .values()
@@ -163,7 +150,13 @@ impl World {
     /// `InvalidNetworkInterfaceID.NotFound`, `InvalidParameterValue` while it is attached, be it on
     /// its way out.
     pub fn delete_network_interface(&mut self, eni: &EniId, now: Time) -> Result<(), Ec2Error> {
-        self.before_call(Ec2Action::DeleteNetworkInterface, now)?;
+        let twist = self.before_call(Ec2Action::DeleteNetworkInterface, now)?.whole()?;
+        self.visible_eni(eni)?;
+        let deleted = self.delete(eni);
+        twist.answer(deleted)
+    }
+
+    fn delete(&mut self, eni: &EniId) -> Result<(), Ec2Error> {
         if self.known_eni(eni)?.attachment.is_some() {
             return Err(Ec2Error::invalid_value(format!(
                 "Network interface '{eni}' is currently in use."
@@ -173,94 +166,15 @@ impl World {
         Ok(())
     }
 
-    /// Detaches and deletes an ENI at once, as if someone else had done it: no EC2 call is counted.
-    /// Unknown ids are ignored, and so is a primary ENI, which lives as long as its instance.
-    pub fn evict_eni(&mut self, eni: &EniId, now: Time) {
-        self.advance(now);
-        if self.eni(eni).is_some_and(|e| !e.is_primary()) {
-            self.finish_detachment(eni);
-            self.remove_eni(eni);
-        }
-    }
-
-    pub(super) fn create_eni(
-        &mut self,
-        request: &CreateNetworkInterface,
-    ) -> Result<EniId, Ec2Error> {
-        let (vpc, zone, default_group) = self.home_of(&request.subnet)?;
-        self.check_groups(&request.groups, &vpc)?;
-        check_tags(&request.tags)?;
-        let no_ip = request.kind == InterfaceType::EfaOnly;
-        if no_ip && (request.ipv4.is_some() || request.ipv6_addresses > 0) {
-            return Err(Ec2Error::invalid_combination(
-                "An efa-only network interface cannot have IP addresses",
-            ));
-        }
-        let slots = request.ipv4.map_or(0, Ipv4Request::slots);
-        if slots > UNATTACHED_SLOTS_MAX
-            || request.ipv6_addresses as usize > UNATTACHED_SLOTS_MAX + 1
-        {
-            return Err(Ec2Error::address_limit());
-        }
-        let primary = u32::from(!no_ip);
-        self.check_room(&request.subnet, primary, request.ipv4, request.ipv6_addresses > 0)?;
-        let prefixes = request.ipv4.filter(|r| matches!(r, Ipv4Request::Prefixes(_)));
-        let mut taken = prefixes.map(|r| self.take(&request.subnet, r)).unwrap_or_default();
-        let primary_ip = self.take_addresses(&request.subnet, primary).into_iter().next();
-        if let Some(Ipv4Request::Secondary(n)) = request.ipv4 {
-            taken.addresses = self.take_addresses(&request.subnet, n);
-        }
-        let groups =
-            if request.groups.is_empty() { vec![default_group] } else { request.groups.clone() };
-        let id: EniId = self.ids.id("eni-");
-        let eni = Eni {
-            id: id.clone(),
-            mac: self.free_mac(),
-            vpc,
-            subnet: request.subnet.clone(),
-            availability_zone: zone,
-            primary_ip,
-            secondary_ips: taken.addresses,
-            prefixes: taken.prefixes,
-            ipv6_addresses: self.take_ipv6_addresses(&request.subnet, request.ipv6_addresses),
-            ipv6_prefixes: Vec::new(),
-            groups,
-            description: request.description.clone(),
-            tags: request.tags.clone(),
-            kind: request.kind,
-            connection_tracking: request.connection_tracking,
-            attachment: None,
-        };
-        self.enis.insert(id.clone(), eni);
-        Ok(id)
-    }
-
     pub(super) fn known_eni(&self, eni: &EniId) -> Result<&Eni, Ec2Error> {
         self.eni(eni).ok_or_else(|| Ec2Error::eni_not_found(eni))
     }
 
-    /// What a call with the same client token made, if there was one.
-    fn replayed(&self, request: &CreateNetworkInterface) -> Result<Option<Eni>, Ec2Error> {
-        let Some(token) = &request.client_token else { return Ok(None) };
-        let former =
-            self.client_tokens.iter().find(|(r, _)| r.client_token.as_ref() == Some(token));
-        match former {
-            None => Ok(None),
-            Some((former, eni)) if former == request => self.known_eni(eni).cloned().map(Some),
-            Some(_) => Err(Ec2Error::new(
-                code::IDEMPOTENT_PARAMETER_MISMATCH,
-                "The client token you have provided has already been used with different parameters.",
-            )),
-        }
-    }
-
-    fn home_of(&self, id: &SubnetId) -> Result<(VpcId, String, SecurityGroupId), Ec2Error> {
-        let subnet = self.subnet(id).ok_or_else(|| Ec2Error::subnet_not_found(id))?;
-        let vpc = self.vpc(&subnet.vpc).ok_or_else(|| Ec2Error::subnet_not_found(id))?;
-        Ok((vpc.id.clone(), subnet.availability_zone.clone(), vpc.default_group.clone()))
-    }
-
-    fn check_groups(&self, groups: &[SecurityGroupId], vpc: &VpcId) -> Result<(), Ec2Error> {
+    pub(super) fn check_groups(
+        &self,
+        groups: &[SecurityGroupId],
+        vpc: &VpcId,
+    ) -> Result<(), Ec2Error> {
         if groups.len() > GROUPS_MAX {
             return Err(Ec2Error::new(
                 "SecurityGroupsPerInterfaceLimitExceeded",
@@ -318,17 +232,10 @@ impl World {
         Ok(())
     }
 
-    fn free_mac(&mut self) -> crate::id::MacAddr {
-        loop {
-            let mac = self.ids.mac();
-            if self.enis.values().all(|e| e.mac != mac) {
-                return mac;
-            }
-        }
-    }
-
-    fn remove_eni(&mut self, id: &EniId) {
+    pub(super) fn remove_eni(&mut self, id: &EniId) {
         let Some(eni) = self.enis.remove(id) else { return };
+        self.touch(id);
+        self.unheard.remove(id);
         let Some(subnet) = self.subnet_mut(&eni.subnet) else { return };
         for ip in eni.primary_ip.iter().chain(&eni.secondary_ips) {
             subnet.space.release(*ip);

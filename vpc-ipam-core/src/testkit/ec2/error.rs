@@ -51,6 +51,8 @@ pub mod code {
     pub const INVALID_SUBNET_NOT_FOUND: &str = "InvalidSubnetID.NotFound";
     /// A parameter is missing.
     pub const MISSING_PARAMETER: &str = "MissingParameter";
+    /// The caller heard nothing. No code of EC2's: over HTTP it is a gateway's timeout.
+    pub const NO_ANSWER: &str = "NoAnswer";
     /// The object may never be treated so.
     pub const OPERATION_NOT_PERMITTED: &str = "OperationNotPermitted";
     /// The ENI holds as many addresses and prefixes as it can.
@@ -93,6 +95,11 @@ impl Ec2Error {
     /// What EC2 answers when the account calls too often.
     pub fn throttled() -> Self {
         Self::new(code::REQUEST_LIMIT_EXCEEDED, "Request limit exceeded.")
+    }
+
+    /// The caller gave up waiting.
+    pub fn no_answer() -> Self {
+        Self::new(code::NO_ANSWER, "No answer came in time.")
     }
 
     /// A fault of EC2's own.

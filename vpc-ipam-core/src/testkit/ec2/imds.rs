@@ -75,11 +75,13 @@ pub struct ImdsView {
 }
 
 impl World {
-    /// What metadata shows to `instance` at `now`; `None` for an unknown instance.
+    /// What metadata shows to `instance` at `now`, [faults](super::ImdsFault) included, but for the
+    /// [status](Self::imds_status); `None` for an unknown instance.
     pub fn imds_view(&self, instance: &InstanceId, now: Time) -> Option<ImdsView> {
         let instance = self.instance(instance)?;
         let vpc = self.vpc(&instance.vpc)?;
         let primary = self.eni(&instance.primary_eni)?;
+        let now = instance.imds.shown_at(now);
         let enis = instance
             .metadata
             .values()
@@ -88,7 +90,7 @@ impl World {
                 current.1.clone()
             })
             .collect();
-        Some(ImdsView {
+        Some(instance.distort(ImdsView {
             instance: instance.id.clone(),
             instance_type: instance.instance_type.name.to_owned(),
             region: self.region().to_owned(),
@@ -100,7 +102,7 @@ impl World {
             vpc_cidrs: vpc.cidrs.clone(),
             vpc_ipv6_cidrs: vpc.ipv6_cidrs.clone(),
             enis,
-        })
+        }))
     }
 
     /// Lets metadata show the ENI's present state after `delay`, if it is attached.
@@ -127,14 +129,15 @@ impl World {
     ) {
         let now = self.now();
         let Some(instance) = self.instance_mut(instance) else { return };
+        let shown = instance.imds.shown_at(now);
         let versions = instance.metadata.entry(eni.clone()).or_default();
         // Changes reach metadata in order: a quick one does not overtake a slow one before it.
         let from = versions.back().map_or(now + delay, |(last, _)| (now + delay).max(*last));
         versions.push_back((from, snapshot));
-        while versions.get(1).is_some_and(|(from, _)| *from <= now) {
+        while versions.get(1).is_some_and(|(from, _)| *from <= shown) {
             versions.pop_front();
         }
-        instance.metadata.retain(|_, v| !is_forgotten(v.make_contiguous(), now));
+        instance.metadata.retain(|_, v| !is_forgotten(v.make_contiguous(), shown));
     }
 
     fn snapshot(&self, eni: &Eni) -> Option<ImdsEni> {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{catalog::InstanceType, imds::ImdsEni};
+use super::{catalog::InstanceType, imds::ImdsEni, imds_faults::ImdsFaults};
 use crate::{
     id::{EniId, InstanceId, SubnetId, VpcId},
     time::Time,
@@ -33,4 +33,5 @@ pub struct Instance {
     pub tags: BTreeMap<String, String>,
     /// Per ENI what metadata shows and will show, oldest first.
     pub(super) metadata: BTreeMap<EniId, VecDeque<Version>>,
+    pub(super) imds: ImdsFaults,
 }

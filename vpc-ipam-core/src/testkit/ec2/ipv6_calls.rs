@@ -45,7 +45,14 @@ impl World {
         request: &AssignIpv6Addresses,
         now: Time,
     ) -> Result<Vec<Prefix>, Ec2Error> {
-        self.before_call(Ec2Action::AssignIpv6Addresses, now)?;
+        let twist = self.before_call(Ec2Action::AssignIpv6Addresses, now)?.whole()?;
+        self.visible_eni(&request.eni)?;
+        let prefixes = twist.fewer(request.prefixes);
+        let assigned = self.assign_ipv6(&AssignIpv6Addresses { prefixes, ..request.clone() });
+        twist.answer(assigned)
+    }
+
+    fn assign_ipv6(&mut self, request: &AssignIpv6Addresses) -> Result<Vec<Prefix>, Ec2Error> {
         let eni = self.known_eni(&request.eni)?;
         if request.prefixes == 0 {
             return Err(Ec2Error::invalid_value("At least one prefix must be requested"));
@@ -84,7 +91,13 @@ impl World {
         request: &UnassignIpv6Addresses,
         now: Time,
     ) -> Result<(), Ec2Error> {
-        self.before_call(Ec2Action::UnassignIpv6Addresses, now)?;
+        let twist = self.before_call(Ec2Action::UnassignIpv6Addresses, now)?.whole()?;
+        self.visible_eni(&request.eni)?;
+        let taken = self.unassign_ipv6(request);
+        twist.answer(taken)
+    }
+
+    fn unassign_ipv6(&mut self, request: &UnassignIpv6Addresses) -> Result<(), Ec2Error> {
         let eni = self.known_eni(&request.eni)?;
         if request.prefixes.is_empty() {
             return Err(Ec2Error::missing_parameter("ipv6Prefixes"));

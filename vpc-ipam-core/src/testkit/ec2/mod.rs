@@ -10,6 +10,8 @@ mod address_calls;
 mod catalog;
 mod change;
 mod config;
+mod consistency;
+mod create_calls;
 mod delays;
 mod describe_calls;
 mod eni;
@@ -17,16 +19,21 @@ mod eni_calls;
 mod error;
 mod faults;
 mod filter;
+mod gate;
 mod ids;
 mod imds;
+mod imds_faults;
 mod instance;
 mod ipv6_calls;
 mod network;
+mod outside;
 mod request;
+mod reserve;
 mod space;
 mod tag_calls;
 #[cfg(test)]
 mod tests;
+mod throttle;
 mod timers;
 mod world;
 
@@ -34,18 +41,21 @@ pub use action::Ec2Action;
 pub use catalog::{Hypervisor, InstanceType, instance_type, instance_types};
 pub use change::{AttachedEni, WorldChange};
 pub use config::WorldConfig;
+pub use consistency::Consistency;
 pub use delays::Delays;
 pub use describe_calls::{
     DescribedInstance, DescribedTag, INTERFACES_PAGE_MAX, INTERFACES_PAGE_MIN,
 };
 pub use eni::{Attachment, AttachmentStatus, ConnectionTracking, Eni, EniStatus, InterfaceType};
 pub use error::{Ec2Error, WorldError, code};
-pub use faults::Faults;
+pub use faults::{Fault, Faults};
 pub use filter::Filter;
 pub(super) use ids::Random;
 pub use imds::{ImdsEni, ImdsView};
+pub use imds_faults::ImdsFault;
 pub use instance::Instance;
 pub use network::{SecurityGroup, Subnet, Vpc};
+pub use outside::ForeignEni;
 pub use request::{
     AssignIpv6Addresses, AssignPrivateIpAddresses, Assigned, AttachNetworkInterface,
     CreateNetworkInterface, CreateTags, DescribeNetworkInterfaces, DetachNetworkInterface,
@@ -53,4 +63,5 @@ pub use request::{
     UnassignPrivateIpAddresses,
 };
 pub use space::Allocation;
+pub use throttle::{Rate, RequestRates};
 pub use world::World;

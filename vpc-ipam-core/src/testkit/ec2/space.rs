@@ -36,6 +36,8 @@ pub(super) struct Ipv4Space {
     /// One word per /28; a set bit is a taken address.
     blocks: Vec<u16>,
     free: u32,
+    /// Set aside: taken by no interface.
+    reserved: BTreeSet<u32>,
 }
 
 impl Ipv4Space {
@@ -47,7 +49,12 @@ impl Ipv4Space {
         }
         let size = u32::try_from(cidr.size()).ok()?;
         let count = usize::try_from(size / BLOCK).ok()?;
-        let mut space = Self { base: base.to_bits(), blocks: vec![0; count], free: size };
+        let mut space = Self {
+            base: base.to_bits(),
+            blocks: vec![0; count],
+            free: size,
+            reserved: BTreeSet::new(),
+        };
         for offset in (0..RESERVED_LOW).chain([size - 1]) {
             space.take_offset(offset);
         }
@@ -64,9 +71,43 @@ impl Ipv4Space {
         self.blocks.iter().filter(|b| **b == 0).count()
     }
 
-    /// Takes that very address; false if it is taken or lies elsewhere.
-    pub(super) fn take(&mut self, ip: Ipv4Addr) -> bool {
-        ip.to_bits().checked_sub(self.base).is_some_and(|offset| self.take_offset(offset))
+    /// Sets that very address aside; false if it is taken or lies elsewhere.
+    pub(super) fn reserve(&mut self, ip: Ipv4Addr) -> bool {
+        ip.to_bits().checked_sub(self.base).is_some_and(|offset| self.reserve_offset(offset))
+    }
+
+    /// Sets one address of each free block aside, and then more, up to `singles` free ones.
+    pub(super) fn fragment(&mut self, singles: u32) {
+        let count = u32::try_from(self.blocks.len()).unwrap_or(u32::MAX);
+        // The middle of a block first, so that no half of it is left whole.
+        for bit in (BLOCK / 2..BLOCK).chain(0..BLOCK / 2) {
+            for block in 0..count {
+                let whole = self.word(block * BLOCK).is_some_and(|word| *word == 0);
+                if whole || self.free > singles {
+                    self.reserve_offset(block * BLOCK + bit);
+                }
+            }
+        }
+    }
+
+    /// Gives addresses set aside back, until `wanted` more blocks are free.
+    pub(super) fn defragment(&mut self, wanted: usize) -> usize {
+        let mut freed = 0;
+        let count = u32::try_from(self.blocks.len()).unwrap_or(u32::MAX);
+        for block in 0..count {
+            let ours: Vec<u32> =
+                self.reserved.range(block * BLOCK..(block + 1) * BLOCK).copied().collect();
+            let mask = ours.iter().fold(0, |mask, offset| mask | 1 << (offset % BLOCK));
+            let all_ours = self.word(block * BLOCK).is_some_and(|word| *word == mask);
+            if freed < wanted && !ours.is_empty() && all_ours {
+                for offset in ours {
+                    self.reserved.remove(&offset);
+                    self.release(Ipv4Addr::from_bits(self.base + offset));
+                }
+                freed += 1;
+            }
+        }
+        freed
     }
 
     /// Takes a free address.
@@ -133,6 +174,10 @@ impl Ipv4Space {
 
     fn word(&mut self, offset: u32) -> Option<&mut u16> {
         self.blocks.get_mut(usize::try_from(offset / BLOCK).ok()?)
+    }
+
+    fn reserve_offset(&mut self, offset: u32) -> bool {
+        self.take_offset(offset) && self.reserved.insert(offset)
     }
 
     fn take_offset(&mut self, offset: u32) -> bool {
@@ -235,7 +280,7 @@ mod tests {
     fn a_prefix_is_aligned_and_keeps_out_of_blocks_in_use() {
         let mut space = space("10.0.0.0/26");
         let mut random = Random::new(1);
-        assert!(space.take("10.0.0.16".parse().unwrap()));
+        assert!(space.reserve("10.0.0.16".parse().unwrap()));
         let first = space.take_prefix(Allocation::LowestFree, &mut random).unwrap();
         assert_eq!(first.to_string(), "10.0.0.32/28");
         // Block 0 and 3 hold reserved addresses, block 1 the one taken above.
@@ -243,18 +288,18 @@ mod tests {
         assert_eq!(space.free(), 64 - 5 - 1 - 16);
         space.release_prefix(first);
         assert_eq!(space.free_blocks(), 1);
-        assert!(space.take("10.0.0.33".parse().unwrap()));
+        assert!(space.reserve("10.0.0.33".parse().unwrap()));
     }
 
     #[test]
     fn giving_back_twice_counts_once() {
         let mut space = space("10.0.0.0/28");
         let ip = "10.0.0.9".parse().unwrap();
-        assert!(space.take(ip));
+        assert!(space.reserve(ip));
         space.release(ip);
         space.release(ip);
         assert_eq!(space.free(), 11);
-        assert!(!space.take("10.0.1.9".parse().unwrap()));
+        assert!(!space.reserve("10.0.1.9".parse().unwrap()));
     }
 
     #[test]

@@ -35,7 +35,17 @@ impl World {
     /// The `…NotFound` of the resource's kind, `InvalidID` for other kinds, `MissingParameter`,
     /// `TagLimitExceeded`, `InvalidParameterValue` for tags that EC2 forbids.
     pub fn create_tags(&mut self, request: &CreateTags, now: Time) -> Result<(), Ec2Error> {
-        self.before_call(Ec2Action::CreateTags, now)?;
+        let twist = self.before_call(Ec2Action::CreateTags, now)?.whole()?;
+        for resource in &request.resources {
+            if let Ok(id) = EniId::new(resource) {
+                self.visible_eni(&id)?;
+            }
+        }
+        let tagged = self.tag(request);
+        twist.answer(tagged)
+    }
+
+    pub(super) fn tag(&mut self, request: &CreateTags) -> Result<(), Ec2Error> {
         if request.resources.is_empty() {
             return Err(Ec2Error::missing_parameter("resourceIdSet"));
         }
@@ -50,6 +60,9 @@ impl World {
         }
         for resource in &request.resources {
             self.tags_mut(resource)?.extend(request.tags.clone());
+            if let Ok(id) = EniId::new(resource) {
+                self.touch(&id);
+            }
         }
         Ok(())
     }
@@ -64,7 +77,7 @@ impl World {
         filters: &[Filter],
         now: Time,
     ) -> Result<Vec<DescribedTag>, Ec2Error> {
-        self.before_call(Ec2Action::DescribeTags, now)?;
+        self.before_reading(Ec2Action::DescribeTags, filters.is_empty(), now)?;
         check_names(filters, TAG_FILTERS)?;
         let all = self.tagged().flat_map(|(kind, id, tags)| {
             tags.iter().map(move |(key, value)| DescribedTag {

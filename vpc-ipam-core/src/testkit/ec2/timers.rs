@@ -73,6 +73,7 @@ impl World {
         if let Some(eni) = self.enis.get_mut(eni) {
             eni.attachment = Some(attachment);
         }
+        self.touch(eni);
         self.publish(eni, delays.attach_to_imds);
         self.advance(now);
     }
@@ -84,6 +85,7 @@ impl World {
         };
         attachment.status = AttachmentStatus::Detaching;
         self.timers.push(now + delays.detach, Due::Detached, eni, &attachment.id);
+        self.touch(eni);
         self.advance(now);
     }
 
@@ -93,12 +95,14 @@ impl World {
         {
             attachment.status = AttachmentStatus::Attached;
         }
+        self.touch(eni);
     }
 
     pub(super) fn finish_detachment(&mut self, id: &EniId) {
         let Some(eni) = self.enis.get_mut(id) else { return };
         let Some(attachment) = eni.attachment.take() else { return };
         let mac = eni.mac;
+        self.touch(id);
         let delay = self.delays.attach_to_imds;
         self.publish_gone(&attachment.instance, id, delay);
         if attachment.link {
@@ -127,6 +131,7 @@ impl World {
         let (mac, subnet) = (eni.mac, eni.subnet.clone());
         let (instance, device, card) =
             (attachment.instance.clone(), attachment.device, attachment.card);
+        self.touch(id);
         let Some(subnet_cidr) = self.subnet(&subnet).map(|s| s.cidr) else { return };
         self.push_change(WorldChange::EniAttached(AttachedEni {
             eni: id.clone(),
@@ -144,6 +149,7 @@ impl World {
     /// What every change of addresses ends with.
     pub(super) fn addresses_changed(&mut self, eni: &EniId) {
         let delay = self.delays.address_to_imds;
+        self.touch(eni);
         self.publish(eni, delay);
         self.tell_addresses(eni);
     }

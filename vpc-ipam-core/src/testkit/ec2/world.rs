@@ -1,23 +1,23 @@
 //! The world: its parts, how they are made, and what every call does first.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    net::Ipv4Addr,
-};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{
     action::Ec2Action,
     catalog::{InstanceType, instance_type, instance_types},
     change::WorldChange,
+    consistency::Past,
     delays::Delays,
     eni::{Attachment, AttachmentStatus, Eni},
-    error::{Ec2Error, WorldError},
+    error::WorldError,
     faults::Faults,
     ids::Random,
+    imds_faults::ImdsFaults,
     instance::Instance,
     network::{SecurityGroup, Subnet, Vpc},
     request::CreateNetworkInterface,
     space::{Allocation, Ipv4Space},
+    throttle::Throttle,
     timers::Timers,
 };
 use crate::{
@@ -52,8 +52,14 @@ pub struct World {
     pub(super) client_tokens: VecDeque<(CreateNetworkInterface, EniId)>,
     changes: VecDeque<WorldChange>,
     changes_lost: u64,
-    faults: Faults,
-    calls: BTreeMap<Ec2Action, u64>,
+    pub(super) faults: Faults,
+    pub(super) calls: BTreeMap<Ec2Action, u64>,
+    pub(super) throttle: Throttle,
+    pub(super) past: Past,
+    /// ENIs that somebody else attached or detached.
+    pub(super) foreign: BTreeSet<EniId>,
+    /// ENIs whose creation nobody heard of.
+    pub(super) unheard: BTreeSet<EniId>,
 }
 
 impl World {
@@ -78,6 +84,11 @@ impl World {
             changes_lost: 0,
             faults: Faults::default(),
             calls: BTreeMap::new(),
+            throttle: Throttle::default(),
+            // Apart from the seeds of ids and of scattered addresses.
+            past: Past::new(seed.rotate_left(32) ^ 1),
+            foreign: BTreeSet::new(),
+            unheard: BTreeSet::new(),
         }
     }
 
@@ -214,6 +225,7 @@ impl World {
             launched: self.now,
             tags: BTreeMap::new(),
             metadata: BTreeMap::new(),
+            imds: ImdsFaults::default(),
         });
         let attachment = Attachment {
             id: self.ids.id_text("eni-attach-"),
@@ -226,19 +238,6 @@ impl World {
         };
         self.start_attachment(&eni, attachment, Delays::NONE);
         Ok(id)
-    }
-
-    /// Sets an address aside, as if something else in the subnet held it.
-    ///
-    /// # Errors
-    ///
-    /// If there is no such subnet or the address is not free.
-    pub fn reserve_address(&mut self, subnet: &SubnetId, ip: Ipv4Addr) -> Result<(), WorldError> {
-        let taken = WorldError::AddressTaken { ip: ip.into(), subnet: subnet.clone() };
-        let subnet = self
-            .subnet_mut(subnet)
-            .ok_or_else(|| WorldError::NoSuchId { id: subnet.to_string() })?;
-        if subnet.space.take(ip) { Ok(()) } else { Err(taken) }
     }
 
     /// For example `us-west-2`.
@@ -313,16 +312,6 @@ impl World {
         self.groups.iter().find(|g| g.id == *id)
     }
 
-    /// Calls per action, refused ones included.
-    pub fn calls(&self) -> &BTreeMap<Ec2Action, u64> {
-        &self.calls
-    }
-
-    /// Scripted failures.
-    pub fn faults_mut(&mut self) -> &mut Faults {
-        &mut self.faults
-    }
-
     /// What has happened since the last call, in order. Time-driven changes appear only once
     /// [`advance`](Self::advance), or any other call, was told that their time has come.
     pub fn take_changes(&mut self) -> Vec<WorldChange> {
@@ -352,20 +341,6 @@ impl World {
             self.changes_lost += 1;
         }
         self.changes.push_back(change);
-    }
-
-    /// What every call does first: the clock, the count, the scripted failure. The place where a
-    /// request rate would be limited.
-    pub(super) fn before_call(&mut self, action: Ec2Action, now: Time) -> Result<(), Ec2Error> {
-        self.advance(now);
-        *self.calls.entry(action).or_default() += 1;
-        self.faults.before_call(action).map_or(Ok(()), Err)
-    }
-
-    /// Counts a call that never reaches its action, because its parameters are malformed.
-    pub fn count_refused(&mut self, action: Ec2Action, now: Time) {
-        self.advance(now);
-        *self.calls.entry(action).or_default() += 1;
     }
 }
 

@@ -5,13 +5,14 @@ use std::{collections::BTreeSet, time::Duration};
 use super::{
     Script,
     outcome::{Difference, Failure, Outcome},
-    step::{Outside, Setting, Step},
+    step::{Metadata, Outside, Setting, Step},
 };
 use crate::{
     config::PoolConfig,
     pool::Event,
     testkit::{
         check::Violation,
+        ec2::ImdsFault,
         sim::{Sim, SimConfig},
     },
 };
@@ -86,6 +87,8 @@ impl Player {
             Step::CrashIn(moments, in_flight) => {
                 sim.kill_at([sim.moments().saturating_add(*moments)], *in_flight);
             }
+            Step::Consistency(config) => sim.world().set_consistency(*config),
+            Step::Defragment(blocks) => sim.defragment_subnet(*blocks),
             Step::FailCloud { action, error, times } => {
                 sim.world().faults_mut().fail(*action, error.clone(), *times);
             }
@@ -94,9 +97,15 @@ impl Player {
                 sim.store().fail_saves(*times, *keeps_content);
                 sim.store().fail_hints(*times);
             }
+            Step::Fragment(singles) => sim.fragment_subnet(*singles),
             Step::Heal => sim.heal(),
+            Step::Meet { action, fault, times } => {
+                sim.world().faults_mut().meet(*action, fault.clone(), *times);
+            }
+            Step::Metadata(what) => break_metadata(sim, *what),
             Step::Outside(what) => interfere(sim, *what),
             Step::Pass(time) => return sim.run_for(*time),
+            Step::Rates(rates) => sim.world().set_request_rates(rates),
             Step::Reach(reach) => sim.cloud().set_reach(*reach),
             Step::Release(n) => return sim.release(*n),
             Step::ReleaseAll => {
@@ -111,9 +120,21 @@ impl Player {
 fn interfere(sim: &mut Sim, what: Outside) {
     match what {
         Outside::Assign(n) => sim.assign_from_outside(n),
+        Outside::Attach { kind, theirs, slots } => sim.attach_from_outside(kind, theirs, slots),
+        Outside::Detach(n) => sim.detach_from_outside(n),
         Outside::Disown(n, theirs) => sim.disown(n, theirs),
         Outside::Evict(n) => sim.evict_from_outside(n),
         Outside::Unassign(n) => sim.unassign_from_outside(n),
+        Outside::UnassignUsed(n) => sim.unassign_used_from_outside(n),
+    }
+}
+
+fn break_metadata(sim: &mut Sim, what: Metadata) {
+    match what {
+        Metadata::Empty => sim.break_metadata(ImdsFault::Empty),
+        Metadata::Frozen(time) => sim.break_metadata(ImdsFault::Frozen(time)),
+        Metadata::Omits(n) => sim.omit_from_metadata(n),
+        Metadata::Status(status) => sim.break_metadata(ImdsFault::Status(status)),
     }
 }
 

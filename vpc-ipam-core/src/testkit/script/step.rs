@@ -7,7 +7,7 @@ use crate::{
     policy::PolicyConfig,
     testkit::{
         Reach,
-        ec2::{Ec2Action, Ec2Error},
+        ec2::{Consistency, Ec2Action, Ec2Error, Fault, InterfaceType, RequestRates},
         sim::InFlight,
     },
 };
@@ -26,7 +26,11 @@ pub enum Step {
     /// The daemon will be killed when so many [moments](crate::testkit::sim::Moment) have passed; 0 is
     /// the next one.
     CrashIn(u64, InFlight),
-    /// Calls of an action fail.
+    /// How far EC2's answers lag behind, from now on.
+    Consistency(Consistency),
+    /// Others leave the subnet, until so many more prefixes are free.
+    Defragment(usize),
+    /// Calls of an action are refused.
     FailCloud {
         /// The action.
         action: Ec2Action,
@@ -44,12 +48,27 @@ pub enum Step {
         /// The state file has the new content all the same: the last step of the write failed.
         keeps_content: bool,
     },
-    /// All failures end.
+    /// Others crowd the subnet: no prefix and at most so many addresses are free.
+    Fragment(u32),
+    /// All failures end, see [`Sim::heal`](crate::testkit::sim::Sim::heal).
     Heal,
+    /// Calls of an action meet a fault.
+    Meet {
+        /// The action.
+        action: Ec2Action,
+        /// Which.
+        fault: Fault,
+        /// How many.
+        times: u32,
+    },
+    /// Instance metadata breaks.
+    Metadata(Metadata),
     /// Somebody else changes the node's ENIs.
     Outside(Outside),
     /// Time passes.
     Pass(Duration),
+    /// How often EC2 may be called from now on.
+    Rates(RequestRates),
     /// From now on so much of the cloud can be reached.
     Reach(Reach),
     /// The pod of that number goes.
@@ -66,12 +85,39 @@ pub enum Step {
 pub enum Outside {
     /// Adds so many addresses, or prefixes in prefix mode, to the last ENI.
     Assign(u32),
+    /// Attaches an ENI.
+    Attach {
+        /// Its purpose.
+        kind: InterfaceType,
+        /// Whether it carries the tag that keeps the node from using it.
+        theirs: bool,
+        /// Addresses, or prefixes in prefix mode, that it brings along.
+        slots: u32,
+    },
+    /// Detaches the secondary ENI of that number, pods or no pods, and leaves it lying around.
+    Detach(usize),
     /// Says whose the secondary ENI of that number is: true is somebody else's.
     Disown(usize, bool),
     /// Detaches and deletes the secondary ENI of that number, pods or no pods.
     Evict(usize),
     /// Takes the block of that number among those that no pod uses.
     Unassign(usize),
+    /// Takes the block of that number among those that pods use.
+    UnassignUsed(usize),
+}
+
+/// How metadata breaks, until [`Step::Heal`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Metadata {
+    /// It lists no ENI.
+    Empty,
+    /// It shows for so long what it shows now.
+    Frozen(Duration),
+    /// It does not list the secondary ENI of that number.
+    Omits(usize),
+    /// It answers every request with this HTTP status.
+    Status(u16),
 }
 
 /// One setting of the pool. A combination that [`PoolConfig`](crate::config::PoolConfig) refuses

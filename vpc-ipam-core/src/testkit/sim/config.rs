@@ -163,13 +163,17 @@ impl SimConfig {
     }
 
     pub(super) fn world(&self) -> Result<World, WorldError> {
-        let mut config =
-            WorldConfig::new(Prefix::new([10, 0, 0, 0].into(), 16).unwrap_or(self.subnet))
-                .subnet(self.subnet)
-                .instance(0, &self.instance_type)
-                .delays(self.delays)
-                .allocation(self.allocation)
-                .seed(self.seed);
+        self.world_of(1)
+    }
+
+    /// A world with so many instances in the subnet.
+    pub(super) fn world_of(&self, instances: u32) -> Result<World, WorldError> {
+        let world = WorldConfig::new(Prefix::new([10, 0, 0, 0].into(), 16).unwrap_or(self.subnet));
+        let mut config = (0..instances)
+            .fold(world.subnet(self.subnet), |world, _| world.instance(0, &self.instance_type))
+            .delays(self.delays)
+            .allocation(self.allocation)
+            .seed(self.seed);
         if self.pool.family == Family::V6 {
             config = config.ipv6(0, Prefix::new(SUBNET_V6.into(), 64).unwrap_or(self.subnet));
         }

@@ -16,6 +16,7 @@
 mod agenda;
 mod config;
 mod crash;
+mod fleet;
 mod kubelet;
 mod outside;
 mod pods;
@@ -33,6 +34,7 @@ use self::agenda::{Agenda, Item};
 pub use self::{
     config::{Detail, Latency, SimConfig, SimError},
     crash::{InFlight, Kill, Moment},
+    fleet::Fleet,
     kubelet::Kubelet,
     pods::Answer,
     tally::{CloudFailures, Level, Waits},
@@ -46,7 +48,7 @@ use super::{
 use crate::{
     backoff::Jitter,
     driver::{Driver, Job},
-    id::{InstanceId, OpId, SandboxKey},
+    id::{EniId, InstanceId, OpId, SandboxKey},
     pool::{Action, Event, Pool},
     time::Time,
 };
@@ -78,13 +80,15 @@ pub struct Sim {
     released: BTreeMap<IpAddr, (Time, SandboxKey)>,
     /// Addresses that somebody else took from the node, so that EC2 need not show them.
     taken: BTreeSet<IpAddr>,
+    /// ENIs that somebody else detached.
+    lost_enis: BTreeSet<EniId>,
     refused: Vec<(SandboxKey, String)>,
     answers: VecDeque<Answer>,
     failures: CloudFailures,
 }
 
 impl Sim {
-    /// A fresh node at time zero.
+    /// A fresh node in a world of its own, at time zero.
     ///
     /// # Errors
     ///
@@ -93,7 +97,20 @@ impl Sim {
         let world = config.world()?;
         let instance =
             world.instances().first().map(|i| i.id.clone()).ok_or(SimError::NoInstance)?;
-        let world = Arc::new(Mutex::new(world));
+        Self::join(config, Arc::new(Mutex::new(world)), instance)
+    }
+
+    /// A fresh node on an instance of `world`, at time zero. Subnet, delays and allocation of `config`
+    /// are the world's own business; see [`Fleet`] for running several nodes.
+    ///
+    /// # Errors
+    ///
+    /// If an invariant is broken at the very start.
+    pub fn join(
+        config: &SimConfig,
+        world: Arc<Mutex<World>>,
+        instance: InstanceId,
+    ) -> Result<Self, SimError> {
         let cloud = Arc::new(ModelCloud::new(Arc::clone(&world), instance.clone()));
         cloud.set_family(config.pool.family);
         let datapath = Arc::new(FakeDatapath::new());
@@ -120,6 +137,7 @@ impl Sim {
             running: BTreeMap::new(),
             released: BTreeMap::new(),
             taken: BTreeSet::new(),
+            lost_enis: BTreeSet::new(),
             refused: Vec::new(),
             answers: VecDeque::new(),
             failures: CloudFailures::default(),

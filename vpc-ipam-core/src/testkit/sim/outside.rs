@@ -1,59 +1,62 @@
-//! What others do to the node's ENIs behind its back.
+//! What others do to the node's ENIs behind its back. Where something of that number is not there,
+//! nothing happens.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use super::Sim;
 use crate::{
     addr::Prefix,
+    class::NO_MANAGE_TAG,
     config::AllocationMode,
     id::EniId,
-    testkit::ec2::{
-        AssignPrivateIpAddresses, CreateTags, Eni, Ipv4Request, UnassignPrivateIpAddresses,
-    },
+    testkit::ec2::{Eni, ForeignEni, ImdsFault, InterfaceType, Ipv4Request},
 };
 
-/// An ENI so tagged belongs to somebody else.
-const NO_MANAGE: &str = "node.k8s.amazonaws.com/no_manage";
-
 impl Sim {
-    /// Somebody adds `n` addresses, or prefixes in prefix mode, to the node's last ENI, if there is
-    /// room.
-    pub fn assign_from_outside(&mut self, n: u32) {
-        let ipv4 = match self.driver.pool().config().mode {
-            AllocationMode::Prefix => Ipv4Request::Prefixes(n),
-            AllocationMode::Secondary => Ipv4Request::Secondary(n),
+    /// Somebody attaches an ENI with `slots` addresses, or prefixes in prefix mode; `theirs`: with the
+    /// tag that keeps the node from using it.
+    pub fn attach_from_outside(&mut self, kind: InterfaceType, theirs: bool, slots: u32) {
+        let tags = if theirs {
+            BTreeMap::from([(NO_MANAGE_TAG.to_owned(), "true".to_owned())])
+        } else {
+            BTreeMap::new()
         };
-        let now = self.now;
+        let takes = slots > 0 && kind != InterfaceType::EfaOnly;
+        let ipv4 = takes.then(|| self.slots(slots));
+        let foreign = ForeignEni { kind, ipv4, tags, ..ForeignEni::default() };
+        // A full node or subnet has no place for it.
+        let _ = self.world().attach_foreign(&self.instance, &foreign, self.now);
+    }
+
+    /// Somebody adds `n` addresses, or prefixes in prefix mode, to the node's last ENI.
+    pub fn assign_from_outside(&mut self, n: u32) {
+        let ipv4 = self.slots(n);
         let mut world = self.world();
         let Some(eni) = world.enis_of(&self.instance).last().map(|eni| eni.id.clone()) else {
             return;
         };
-        // A full ENI or subnet is no concern of the node.
-        let _ = world.assign_private_ip_addresses(&AssignPrivateIpAddresses { eni, ipv4 }, now);
+        // A full ENI or subnet has no room.
+        let _ = world.assign_foreign(&eni, ipv4, self.now);
     }
 
     /// Somebody takes the `n`-th block that no pod uses. Pods that get an address of it before the
     /// pool can know are not the pool's fault.
     pub fn unassign_from_outside(&mut self, n: usize) {
-        let used: Vec<IpAddr> =
-            self.driver.pool().checkpoint().leases.iter().map(|l| l.ip).collect();
-        let mut blocks: Vec<(EniId, Prefix)> = Vec::new();
-        for eni in self.world().enis_of(&self.instance) {
-            blocks.extend(eni.owned().into_iter().map(|cidr| (eni.id.clone(), cidr)));
-        }
-        blocks.retain(|(_, cidr)| !used.iter().any(|ip| cidr.contains(*ip)));
-        let Some((eni, cidr)) = blocks.get(n).cloned() else { return };
-        let mut request =
-            UnassignPrivateIpAddresses { eni, addresses: Vec::new(), prefixes: Vec::new() };
-        match cidr.base() {
-            IpAddr::V4(ip) if cidr.is_host() => request.addresses.push(ip),
-            _ => request.prefixes.push(cidr),
-        }
+        self.take_block(n, false);
+    }
+
+    /// Somebody takes the `n`-th block of those that pods use. The pods keep their leases.
+    pub fn unassign_used_from_outside(&mut self, n: usize) {
+        self.take_block(n, true);
+    }
+
+    /// Somebody detaches the `n`-th secondary ENI, pods or no pods, and leaves it lying around.
+    pub fn detach_from_outside(&mut self, n: usize) {
+        let Some(eni) = self.secondary_eni(n) else { return };
         let now = self.now;
-        let taken = self.world().unassign_private_ip_addresses(&request, now).is_ok();
-        if taken {
-            self.note_taken((0..cidr.size()).filter_map(|n| cidr.nth(n)));
-        }
+        self.world().detach_foreign(&eni.id, now);
+        self.lost_enis.insert(eni.id.clone());
+        self.note_blocks_taken(&eni.owned());
     }
 
     /// Somebody detaches and deletes the `n`-th secondary ENI, pods or no pods.
@@ -61,21 +64,16 @@ impl Sim {
         let Some(eni) = self.secondary_eni(n) else { return };
         let now = self.now;
         self.world().evict_eni(&eni.id, now);
-        let owned = eni.owned();
-        self.note_taken(owned.iter().flat_map(|cidr| (0..cidr.size()).filter_map(|n| cidr.nth(n))));
+        self.note_blocks_taken(&eni.owned());
     }
 
     /// Somebody tags the `n`-th secondary ENI as theirs, or takes that back.
     pub fn disown(&mut self, n: usize, theirs: bool) {
         let Some(eni) = self.secondary_eni(n) else { return };
         let value = if theirs { "true" } else { "false" };
-        let request = CreateTags {
-            resources: vec![eni.id.to_string()],
-            tags: [(NO_MANAGE.to_owned(), value.to_owned())].into(),
-        };
         let now = self.now;
-        // The tags of an ENI that leaves at this moment matter to nobody.
-        let _ = self.world().create_tags(&request, now);
+        // An ENI that is full of tags cannot be disowned.
+        let _ = self.world().tag_foreign(&eni.id, NO_MANAGE_TAG, value, now);
     }
 
     pub(super) fn disown_none(&mut self) {
@@ -83,6 +81,69 @@ impl Sim {
         for n in 0..count {
             self.disown(n, false);
         }
+    }
+
+    /// Metadata no longer lists the `n`-th secondary ENI.
+    pub fn omit_from_metadata(&mut self, n: usize) {
+        if let Some(eni) = self.secondary_eni(n) {
+            self.break_metadata(ImdsFault::Omits(eni.id));
+        }
+    }
+
+    /// The node's metadata breaks, until [`heal`](Self::heal).
+    pub fn break_metadata(&mut self, fault: ImdsFault) {
+        let (instance, now) = (self.instance.clone(), self.now);
+        self.world().break_imds(&instance, fault, now);
+    }
+
+    /// Others take addresses all over the node's subnet, so that no prefix and no more than `singles`
+    /// addresses are free.
+    pub fn fragment_subnet(&mut self, singles: u32) {
+        let mut world = self.world();
+        if let Some(subnet) = world.instance(&self.instance).map(|i| i.subnet.clone()) {
+            // The instance's subnet is there.
+            let _ = world.fragment_subnet(&subnet, singles);
+        }
+    }
+
+    /// Others leave again, until so many more prefixes are free.
+    pub fn defragment_subnet(&mut self, blocks: usize) {
+        let mut world = self.world();
+        if let Some(subnet) = world.instance(&self.instance).map(|i| i.subnet.clone()) {
+            // The instance's subnet is there.
+            let _ = world.defragment_subnet(&subnet, blocks);
+        }
+    }
+
+    fn slots(&self, n: u32) -> Ipv4Request {
+        match self.driver.pool().config().mode {
+            AllocationMode::Prefix => Ipv4Request::Prefixes(n),
+            AllocationMode::Secondary => Ipv4Request::Secondary(n),
+        }
+    }
+
+    fn take_block(&mut self, n: usize, used: bool) {
+        let leases = self.driver.pool().checkpoint().leases;
+        let mut blocks: Vec<(EniId, Prefix)> = Vec::new();
+        for eni in self.world().enis_of(&self.instance) {
+            blocks.extend(eni.owned().into_iter().map(|cidr| (eni.id.clone(), cidr)));
+        }
+        blocks.retain(|(_, cidr)| leases.iter().any(|lease| cidr.contains(lease.ip)) == used);
+        let Some((eni, cidr)) = blocks.get(n).cloned() else { return };
+        let now = self.now;
+        let taken = self.world().unassign_foreign(&eni, &[cidr], now).is_ok();
+        if taken {
+            self.note_blocks_taken(&[cidr]);
+        }
+    }
+
+    fn note_blocks_taken(&mut self, blocks: &[Prefix]) {
+        let ips = |cidr: &Prefix| {
+            let cidr = *cidr;
+            (0..cidr.size()).filter_map(move |n| cidr.nth(n))
+        };
+        let all: Vec<IpAddr> = blocks.iter().flat_map(ips).collect();
+        self.note_taken(all);
     }
 
     fn secondary_eni(&self, n: usize) -> Option<Eni> {

@@ -174,6 +174,10 @@ impl Sim {
         if got.key != key {
             return Err(Violation(format!("{key} got the answer of {}", got.key)));
         }
+        if got.eni.as_ref().is_some_and(|eni| self.lost_enis.contains(eni)) {
+            // EC2 adds addresses to detached ENIs too, until the pool sees that it is detached.
+            self.taken.insert(got.ip);
+        }
         if self.config.detail.checks {
             self.check_start(&key, got)?;
         }

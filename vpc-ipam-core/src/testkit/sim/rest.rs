@@ -6,12 +6,20 @@ use super::Sim;
 use crate::testkit::{
     Reach,
     check::{self, Violation},
+    ec2::{Consistency, RequestRates},
 };
 
 impl Sim {
-    /// Ends every failure and every claim of others to ENIs of the node. What was done is not undone.
+    /// Ends every failure, every limit of the request rate, every inconsistency of EC2 and metadata, and
+    /// every claim of others to ENIs of the node. What was done is not undone.
     pub fn heal(&mut self) {
-        self.world().faults_mut().clear();
+        {
+            let mut world = self.world();
+            world.faults_mut().clear();
+            world.set_request_rates(&RequestRates::unlimited());
+            world.set_consistency(Consistency::STRONG);
+            world.heal_imds(&self.instance);
+        }
         self.store.fail_saves(0, false);
         self.store.fail_hints(0);
         self.datapath.fail_enis(0);
@@ -30,11 +38,18 @@ impl Sim {
         while self.now < end {
             let before = self.changes;
             self.run_for(QUIET)?;
-            if self.changes == before {
+            if self.changes == before && !self.is_changing() {
                 return check::nothing_leaked(self.driver.pool(), &self.world(), &self.instance);
             }
         }
         Err(Violation(format!("the pool still changes the cloud after {limit:?}")))
+    }
+
+    /// True if the pool has begun a change that it has not heard the end of.
+    fn is_changing(&self) -> bool {
+        let view = self.driver.pool().view();
+        let begun = view.enis.iter().any(|eni| eni.busy || eni.leaving > 0);
+        begun || view.creating.is_some() || view.deleting
     }
 
     /// [`heal`](Self::heal) and [`quiesce`](Self::quiesce): afterwards every request has been answered,

@@ -14,6 +14,7 @@ enum Op {
     Delete { eni: usize },
     Detach { eni: usize, force: bool },
     Evict { eni: usize },
+    Tag { eni: usize },
     Unassign { eni: usize, n: usize },
     Wait { ms: u64 },
 }
@@ -39,6 +40,7 @@ fn op() -> impl Strategy<Value = Op> {
         eni.clone().prop_map(|eni| Op::Delete { eni }),
         (eni.clone(), any::<bool>()).prop_map(|(eni, force)| Op::Detach { eni, force }),
         eni.clone().prop_map(|eni| Op::Evict { eni }),
+        eni.clone().prop_map(|eni| Op::Tag { eni }),
         (eni, 1..4usize).prop_map(|(eni, n)| Op::Unassign { eni, n }),
         (0..3_000u64).prop_map(|ms| Op::Wait { ms }),
     ]
@@ -85,6 +87,10 @@ fn run(w: &mut World, op: &Op) -> Result<(), Ec2Error> {
             w.evict_eni(&eni, now);
             Ok(())
         }
+        Op::Tag { eni } => {
+            let eni = nth(w, eni).id;
+            w.tag_foreign(&eni, "at", &now.to_string(), now)
+        }
         Op::Unassign { eni, n } => {
             let eni = nth(w, eni);
             let ips: Vec<_> = eni.secondary_ips.iter().copied().take(n).collect();
@@ -128,6 +134,7 @@ fn check(w: &World, told: &Told) {
         assert_eq!(devices.len(), enis.len());
     }
     told.check(w);
+    assert!(w.remembers_the_present());
 }
 
 /// What somebody believes who only listens to the changes.
@@ -161,8 +168,6 @@ impl Told {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
-
     #[test]
     fn no_history_breaks_the_books(
         seed in any::<u64>(),
@@ -179,6 +184,7 @@ proptest! {
             .seed(seed)
             .build()
             .unwrap();
+        w.set_consistency(Consistency { lag: Duration::from_secs(1), ..Consistency::STRONG });
         let mut told = Told::default();
         for op in &ops {
             let _refused_or_not = run(&mut w, op);

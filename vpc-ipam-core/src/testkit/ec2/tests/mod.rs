@@ -6,6 +6,7 @@ mod addresses;
 mod changes;
 mod describe;
 mod enis;
+mod faults;
 mod invariants;
 mod metadata;
 mod setup;

@@ -1,8 +1,9 @@
 //! The cloud port on the EC2 model.
 
+mod convert;
+
 use std::{
-    collections::BTreeMap,
-    net::{IpAddr, Ipv6Addr},
+    collections::BTreeSet,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
@@ -11,12 +12,14 @@ use std::{
 
 use async_trait::async_trait;
 
+pub(super) use self::convert::cloud_eni;
+use self::convert::{cloud_error, imds_eni, ipv4_request, not_launched};
 use super::{
     ec2::{
-        AssignIpv6Addresses, AssignPrivateIpAddresses, AttachNetworkInterface, AttachmentStatus,
+        AssignIpv6Addresses, AssignPrivateIpAddresses, AttachNetworkInterface,
         CreateNetworkInterface, DescribeNetworkInterfaces, DetachNetworkInterface, Ec2Error, Eni,
-        Filter, ImdsEni, InterfaceType, Ipv4Request, ModifyNetworkInterfaceAttribute,
-        UnassignIpv6Addresses, UnassignPrivateIpAddresses, World, code,
+        Filter, ModifyNetworkInterfaceAttribute, UnassignIpv6Addresses, UnassignPrivateIpAddresses,
+        World, code,
     },
     lock,
 };
@@ -25,13 +28,15 @@ use crate::{
     class::INSTANCE_TAG,
     cloud::{
         AddressCount, Authority, CloudBackend, CloudEni, CloudError, CloudErrorKind, CloudView,
-        CreateEni, EniKind, InstanceFacts,
+        CreateEni, InstanceFacts,
     },
     config::Family,
     id::{EniId, InstanceId},
-    subnet::is_excluded,
     time::Time,
 };
+
+/// Attempts of one call of which nothing was heard: what an SDK does by default.
+const ATTEMPTS_MAX: u32 = 3;
 
 /// What of the cloud a node can reach.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -56,13 +61,26 @@ pub struct ModelCloud {
     now_ms: AtomicU64,
     reach: Mutex<Reach>,
     family: Mutex<Family>,
+    /// Numbers the client tokens.
+    creations: AtomicU64,
+    /// ENIs whose creation or deletion failed half-way. Each later call tries to delete them,
+    /// as an adapter does in the background.
+    undeleted: Mutex<BTreeSet<EniId>>,
 }
 
 impl ModelCloud {
     /// The cloud as `instance` sees it.
     pub fn new(world: Arc<Mutex<World>>, instance: InstanceId) -> Self {
         let now_ms = AtomicU64::new(lock(&world).now().as_millis());
-        Self { world, instance, now_ms, reach: Mutex::default(), family: Mutex::default() }
+        Self {
+            world,
+            instance,
+            now_ms,
+            reach: Mutex::default(),
+            family: Mutex::default(),
+            creations: AtomicU64::new(0),
+            undeleted: Mutex::default(),
+        }
     }
 
     /// The time of the calls that follow.
@@ -97,7 +115,9 @@ impl ModelCloud {
     /// The world, if EC2 can be reached.
     fn ec2(&self, action: &str) -> Result<MutexGuard<'_, World>, CloudError> {
         if *lock(&self.reach) == Reach::All {
-            return Ok(self.world());
+            let mut world = self.world();
+            self.clean_up(&mut world);
+            return Ok(world);
         }
         Err(CloudError::new(CloudErrorKind::Unreachable, action, "EC2 did not answer in time"))
     }
@@ -113,6 +133,9 @@ impl ModelCloud {
     }
 
     fn describe_imds(&self, world: &World) -> Option<CloudView> {
+        if world.imds_status(&self.instance).is_some() {
+            return None;
+        }
         let view = world.imds_view(&self.instance, self.now())?;
         let family = *lock(&self.family);
         let enis = view.enis.iter().filter_map(|eni| imds_eni(eni, family)).collect();
@@ -129,11 +152,13 @@ impl ModelCloud {
         create.ipv6_addresses = u32::from(create.ipv4.is_none());
         create.groups.clone_from(&request.groups);
         create.tags.insert(INSTANCE_TAG.to_owned(), self.instance.to_string());
-        let eni = world.create_network_interface(&create, now)?;
+        let number = self.creations.fetch_add(1, Ordering::Relaxed);
+        create.client_token = Some(format!("{}-{number}", self.instance));
+        let eni = repeated(|| world.create_network_interface(&create, now))?;
         let attached = self.attach(world, &eni.id, request.card);
         if let Err(error) = attached {
-            // The one way to leave nothing behind; its own failure leaks the ENI, as in EC2.
-            let _ = world.delete_network_interface(&eni.id, now);
+            lock(&self.undeleted).insert(eni.id.clone());
+            self.clean_up(world);
             return Err(error);
         }
         let eni = world.eni(&eni.id).cloned().ok_or_else(not_launched)?;
@@ -142,6 +167,16 @@ impl ModelCloud {
 
     fn cloud_eni(&self, world: &World, eni: &Eni) -> Option<CloudEni> {
         cloud_eni(world, eni, *lock(&self.family))
+    }
+
+    fn clean_up(&self, world: &mut World) {
+        let now = self.now();
+        lock(&self.undeleted).retain(|eni| {
+            // Others may have made use of it meanwhile.
+            let loose = world.eni(eni).is_some_and(|eni| eni.attachment.is_none());
+            world.reveal_eni(eni);
+            loose && world.delete_network_interface(eni, now).is_err()
+        });
     }
 
     fn attach(&self, world: &mut World, eni: &EniId, card: u32) -> Result<(), Ec2Error> {
@@ -160,7 +195,13 @@ impl ModelCloud {
             device,
             card,
         };
-        let attachment = world.attach_network_interface(&attach, now)?;
+        let mut attached = world.attach_network_interface(&attach, now);
+        if attached.as_ref().is_err_and(|e| e.code == code::INVALID_INTERFACE_NOT_FOUND) {
+            // An adapter waits until EC2 knows what it has made; here waiting takes no time.
+            world.reveal_eni(eni);
+            attached = world.attach_network_interface(&attach, now);
+        }
+        let attachment = attached?;
         let modify = ModifyNetworkInterfaceAttribute::DeleteOnTermination {
             eni: eni.clone(),
             attachment: attachment.clone(),
@@ -189,6 +230,16 @@ impl ModelCloud {
     }
 
     fn delete(&self, world: &mut World, eni: &EniId) -> Result<(), Ec2Error> {
+        let result = self.try_delete(world, eni);
+        if result.is_err() {
+            // Once it is detached, nobody who asks what is attached will see it again.
+            lock(&self.undeleted).insert(eni.clone());
+            self.clean_up(world);
+        }
+        result
+    }
+
+    fn try_delete(&self, world: &mut World, eni: &EniId) -> Result<(), Ec2Error> {
         let now = self.now();
         let Some(found) = world.eni(eni) else { return Ok(()) };
         if let Some(attachment) = found.attachment.as_ref().map(|a| a.id.clone()) {
@@ -209,6 +260,10 @@ impl CloudBackend for ModelCloud {
         let world = self.world();
         let missing =
             || CloudError::new(CloudErrorKind::Malformed, "/latest/meta-data", "no such instance");
+        if let Some(status) = world.imds_status(&self.instance) {
+            let message = format!("instance metadata answered with status {status}");
+            return Err(CloudError::new(CloudErrorKind::Malformed, "/latest/meta-data", message));
+        }
         let view = world.imds_view(&self.instance, self.now()).ok_or_else(missing)?;
         let instance = world.instance(&self.instance).ok_or_else(missing)?;
         Ok(InstanceFacts {
@@ -231,9 +286,12 @@ impl CloudBackend for ModelCloud {
         let reach = *lock(&self.reach);
         let mut world = self.world();
         match reach {
-            Reach::All => self.describe_ec2(&mut world).map_err(|e| cloud_error(ACTION, &e)),
+            Reach::All => {
+                self.clean_up(&mut world);
+                self.describe_ec2(&mut world).map_err(|e| cloud_error(ACTION, &e))
+            }
             Reach::Metadata => self.describe_imds(&world).ok_or_else(|| {
-                CloudError::new(CloudErrorKind::Malformed, ACTION, "no such instance")
+                CloudError::new(CloudErrorKind::Malformed, ACTION, "metadata is broken")
             }),
             Reach::Nothing => Err(CloudError::new(
                 CloudErrorKind::Unreachable,
@@ -296,97 +354,14 @@ impl CloudBackend for ModelCloud {
     }
 }
 
-/// `None` for IPv6.
-fn ipv4_request(count: AddressCount) -> Option<Ipv4Request> {
-    match count {
-        AddressCount::Ipv6Prefixes(_) => None,
-        AddressCount::Prefixes(n) => Some(Ipv4Request::Prefixes(n)),
-        AddressCount::Secondary(n) => Some(Ipv4Request::Secondary(n)),
-    }
-}
-
-fn not_launched() -> Ec2Error {
-    Ec2Error::new(code::INVALID_INSTANCE_NOT_FOUND, "The instance does not exist")
-}
-
-/// One attached ENI as EC2 describes it; `None` for one that is on its way out or has no address.
-fn cloud_eni(world: &World, eni: &Eni, family: Family) -> Option<CloudEni> {
-    let attachment = eni.attachment.as_ref()?;
-    if attachment.status == AttachmentStatus::Detaching {
-        return None;
-    }
-    let subnet = world.subnet(&eni.subnet)?;
-    let ipv4 = eni.primary_ip.map_or_else(|| [0, 0, 0, 0].into(), Into::into);
-    let ipv6 = eni.ipv6_addresses.first().copied().zip(subnet.ipv6_cidr);
-    let (primary_ip, subnet_cidr) = own(family, (ipv4, subnet.cidr), ipv6);
-    Some(CloudEni {
-        id: eni.id.clone(),
-        mac: eni.mac,
-        device: attachment.device,
-        card: attachment.card,
-        kind: match eni.kind {
-            InterfaceType::Efa => EniKind::Efa,
-            InterfaceType::EfaOnly => EniKind::EfaOnly,
-            InterfaceType::Interface => EniKind::Interface,
-            InterfaceType::Trunk => EniKind::Trunk,
-        },
-        primary: eni.is_primary(),
-        excluded: is_excluded(&subnet.tags, None),
-        subnet: eni.subnet.clone(),
-        subnet_cidr,
-        primary_ip,
-        cidrs: eni.owned(),
-        tags: eni.tags.clone(),
-    })
-}
-
-/// What the ENI has for itself, in the node's family if it has that.
-fn own(
-    family: Family,
-    ipv4: (IpAddr, Prefix),
-    ipv6: Option<(Ipv6Addr, Prefix)>,
-) -> (IpAddr, Prefix) {
-    match (family, ipv6) {
-        (Family::V6, Some((ip, block))) => (ip.into(), block),
-        _ => ipv4,
-    }
-}
-
-fn imds_eni(eni: &ImdsEni, family: Family) -> Option<CloudEni> {
-    let (primary_ip, secondary) = eni.local_ipv4s.split_first()?;
-    let ipv6 = eni.ipv6s.first().copied().zip(eni.subnet_ipv6_cidr);
-    let (primary_ip, subnet_cidr) = own(family, ((*primary_ip).into(), eni.subnet_cidr), ipv6);
-    let hosts = secondary.iter().map(|ip| Prefix::host((*ip).into()));
-    let card = eni.card.unwrap_or(0);
-    Some(CloudEni {
-        id: eni.id.clone(),
-        mac: eni.mac,
-        device: eni.device,
-        card,
-        kind: EniKind::Interface,
-        primary: card == 0 && eni.device == 0,
-        excluded: false,
-        subnet: eni.subnet.clone(),
-        subnet_cidr,
-        primary_ip,
-        cidrs: hosts.chain(eni.ipv4_prefixes.iter().chain(&eni.ipv6_prefixes).copied()).collect(),
-        tags: BTreeMap::new(),
-    })
-}
-
-fn cloud_error(action: &str, error: &Ec2Error) -> CloudError {
-    let kind = match error.code.as_ref() {
-        code::PRIVATE_IP_ADDRESS_LIMIT_EXCEEDED => CloudErrorKind::AddressLimit,
-        code::ATTACHMENT_LIMIT_EXCEEDED => CloudErrorKind::AttachmentLimit,
-        code::INVALID_INTERFACE_NOT_FOUND | code::INVALID_ATTACHMENT_NOT_FOUND => {
-            CloudErrorKind::Gone
+/// A call that its client token makes harmless to repeat.
+fn repeated<T>(mut call: impl FnMut() -> Result<T, Ec2Error>) -> Result<T, Ec2Error> {
+    let mut result = call();
+    for _ in 1..ATTEMPTS_MAX {
+        if !result.as_ref().is_err_and(|e| e.code == code::NO_ANSWER) {
+            break;
         }
-        code::INCORRECT_STATE | code::INVALID_INTERFACE_IN_USE => CloudErrorKind::InUse,
-        code::INSUFFICIENT_FREE_ADDRESSES => CloudErrorKind::InsufficientAddresses,
-        code::INSUFFICIENT_CIDR_BLOCKS => CloudErrorKind::InsufficientPrefixes,
-        code::UNAUTHORIZED_OPERATION => CloudErrorKind::PermissionDenied,
-        code::REQUEST_LIMIT_EXCEEDED => CloudErrorKind::Throttled,
-        _ => CloudErrorKind::Other,
-    };
-    CloudError::new(kind, action, error.to_string())
+        result = call();
+    }
+    result
 }
