@@ -231,6 +231,8 @@ impl PoolConfig {
             targets: WarmTargets { enis: 0, ips: 1, minimum_ips: 1, prefixes: 0 },
             policy: PolicyConfig::Static,
             max_enis,
+            // A trunk is attached to card 0.
+            pod_eni: false,
             // Cards that fail together must not retry together.
             seed: self.seed.wrapping_add(u64::from(card).wrapping_mul(SEED_STEP)),
             ..self.clone()

@@ -1,6 +1,6 @@
 //! Turns the pool's actions into calls on the ports, on any executor.
 //!
-//! The driver owns the pool and decides nothing. It hands out [`Job`]s: a cloud job is a future, a
+//! The driver owns the node and decides nothing. It hands out [`Job`]s: a cloud job is a future, a
 //! blocking job a closure. The shell runs each wherever it likes and brings the resulting event
 //! back. ipamd does that with tokio, the simulation with a virtual clock, so both run this code.
 
@@ -11,6 +11,7 @@ use crate::{
     cloud::{CloudBackend, InstanceFacts},
     datapath::Datapath,
     hint::{self, Hint},
+    node::Node,
     pool::{Action, Event, Pool},
     store::{RESERVED_MAX, Store, StoreError, Takes},
     time::Time,
@@ -38,32 +39,51 @@ impl fmt::Debug for Job {
     }
 }
 
-/// The pool and the ports it is driven through.
+/// The node and the ports it is driven through.
 pub struct Driver {
-    pool: Pool,
+    node: Node,
     cloud: Arc<dyn CloudBackend>,
     datapath: Arc<dyn Datapath>,
-    store: Arc<dyn Store>,
+    files: Vec<StateFile>,
     facts: Option<InstanceFacts>,
+}
+
+/// Where the leases of a network card are stored.
+struct StateFile {
+    card: u32,
+    store: Arc<dyn Store>,
     /// What the last whole checkpoint claims ahead.
     reserved: BTreeSet<IpAddr>,
 }
 
 impl fmt::Debug for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Driver").field("pool", &self.pool).finish_non_exhaustive()
+        f.debug_struct("Driver").field("node", &self.node).finish_non_exhaustive()
     }
 }
 
 impl Driver {
-    /// A driver for `pool` on these ports.
+    /// A driver for a node whose only managed card is that of `pool`, on these ports.
     pub fn new(
         pool: Pool,
         cloud: Arc<dyn CloudBackend>,
         datapath: Arc<dyn Datapath>,
         store: Arc<dyn Store>,
     ) -> Self {
-        Self { pool, cloud, datapath, store, facts: None, reserved: BTreeSet::new() }
+        Self::for_node(Node::from(pool), cloud, datapath, |_| Arc::clone(&store))
+    }
+
+    /// A driver for `node` on these ports. `store` says where the leases of a network card are stored;
+    /// that of the lowest card has the [hint](crate::hint) of the node too.
+    pub fn for_node(
+        node: Node,
+        cloud: Arc<dyn CloudBackend>,
+        datapath: Arc<dyn Datapath>,
+        store: impl Fn(u32) -> Arc<dyn Store>,
+    ) -> Self {
+        let file = |card| StateFile { card, store: store(card), reserved: BTreeSet::new() };
+        let files = node.cards().map(file).collect();
+        Self { node, cloud, datapath, files, facts: None }
     }
 
     /// Says who the node is, for the [hint](crate::hint) that is stored from now on.
@@ -71,35 +91,47 @@ impl Driver {
         self.facts = Some(facts);
     }
 
-    /// The pool, for reading.
+    /// The pool of the lowest card, for reading.
     pub fn pool(&self) -> &Pool {
-        &self.pool
+        self.node.first()
     }
 
-    /// The pool, for `assign`, `release` and `poll_reply`. Drain [`next_job`](Self::next_job)
-    /// afterwards.
+    /// The pool of a node with one card, for `assign`, `release` and `poll_reply`. Drain
+    /// [`next_job`](Self::next_job) afterwards. With several cards, ask the
+    /// [node](Self::node_mut).
     pub fn pool_mut(&mut self) -> &mut Pool {
-        &mut self.pool
+        self.node.first_mut()
     }
 
-    /// Feeds an event to the pool. Drain [`next_job`](Self::next_job) afterwards.
+    /// The node, for reading.
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// The node, for `assign`, `release` and `poll_reply`. Drain [`next_job`](Self::next_job)
+    /// afterwards.
+    pub fn node_mut(&mut self) -> &mut Node {
+        &mut self.node
+    }
+
+    /// Feeds an event to the node. Drain [`next_job`](Self::next_job) afterwards.
     pub fn handle(&mut self, event: Event, now: Time) {
-        self.pool.handle(event, now);
+        self.node.handle(event, now);
     }
 
     /// When to feed [`Event::Timeout`] if nothing else happens before.
     pub fn poll_timeout(&self) -> Option<Time> {
-        self.pool.poll_timeout()
+        self.node.poll_timeout()
     }
 
     /// The next job to run, `None` when there is nothing to start.
     pub fn next_job(&mut self, now: Time) -> Option<(Action, Job)> {
-        let action = self.pool.poll_action(now)?;
+        let action = self.node.poll_action(now)?;
         let job = self.job(action.clone());
         Some((action, job))
     }
 
-    /// What carries out `action`, which [`Pool::poll_action`] has just given.
+    /// What carries out `action`, which [`Node::poll_action`] has just given.
     pub fn job(&mut self, action: Action) -> Job {
         match action {
             Action::AssignAddresses { op, eni, count } => self.cloud_job(move |c| async move {
@@ -117,18 +149,16 @@ impl Driver {
             Action::UnassignAddresses { op, eni, cidrs } => self.cloud_job(move |c| async move {
                 Event::AddressesUnassigned { op, result: c.unassign_addresses(&eni, &cidrs).await }
             }),
-            Action::Persist { op, .. } => {
-                let write = self.persist();
+            Action::Persist { op, card } => {
+                let write = self.persist(card);
                 Job::Blocking(Box::new(move || Event::Persisted { op, result: write() }))
             }
             Action::Remember { op } => {
-                let hint = Hint { node: self.facts.clone(), enis: self.pool.remembered() };
+                let hint = Hint { node: self.facts.clone(), enis: self.node.remembered() };
                 let content = hint::encode(&hint);
-                let store = Arc::clone(&self.store);
-                Job::Blocking(Box::new(move || Event::Remembered {
-                    op,
-                    result: store.save_hint(&content),
-                }))
+                let store = self.files.first().map(|file| Arc::clone(&file.store));
+                let save = move || store.map_or(Ok(()), |store| store.save_hint(&content));
+                Job::Blocking(Box::new(move || Event::Remembered { op, result: save() }))
             }
             Action::SetUpEni { op, eni } => {
                 let datapath = Arc::clone(&self.datapath);
@@ -148,19 +178,24 @@ impl Driver {
     }
 
     /// Encoded here, while the pool cannot change, and written elsewhere.
-    fn persist(&mut self) -> Box<dyn FnOnce() -> Result<(), StoreError> + Send> {
-        let store = Arc::clone(&self.store);
+    fn persist(&mut self, card: u32) -> Box<dyn FnOnce() -> Result<(), StoreError> + Send> {
+        let (pool, file) = (self.node.pool(card), self.files.iter_mut().find(|f| f.card == card));
+        let (Some(pool), Some(file)) = (pool, file) else {
+            let text = format!("network card {card} is not managed, so it has no state file");
+            return Box::new(move || Err(StoreError::new("", text)));
+        };
+        let store = Arc::clone(&file.store);
         let takes = store.takes();
-        let changes = self.pool.changes().filter(|_| takes == Takes::Changes);
-        if let Some(changes) = changes.filter(|changes| changes.within(&self.reserved)) {
+        let changes = pool.changes().filter(|_| takes == Takes::Changes);
+        if let Some(changes) = changes.filter(|changes| changes.within(&file.reserved)) {
             let content = changes.encode();
             return Box::new(move || store.append(&content));
         }
-        let mut checkpoint = self.pool.checkpoint();
-        self.reserved.clear();
+        let mut checkpoint = pool.checkpoint();
+        file.reserved.clear();
         if takes != Takes::Whole {
-            self.reserved.extend(self.pool.next_addresses(RESERVED_MAX));
-            checkpoint.reserve(self.reserved.iter().copied());
+            file.reserved.extend(pool.next_addresses(RESERVED_MAX));
+            checkpoint.reserve(file.reserved.iter().copied());
         }
         let content = checkpoint::encode(&checkpoint);
         Box::new(move || store.save(&content))

@@ -22,6 +22,9 @@
 //!   [quarantined](pool::QUARANTINE_NETWORK) until the sandboxes in question have gone. Without a
 //!   cloud, the pool serves what it [recalls](pool::Pool::recall), and gives nothing up.
 //!
+//! A pool minds one network card. A [`Node`](node::Node) has one per card behind one interface, for
+//! instances with several.
+//!
 //! [`Driver`](driver::Driver) turns actions into calls on the ports
 //! ([`CloudBackend`](cloud::CloudBackend), [`Datapath`](datapath::Datapath), [`Store`](store::Store))
 //! and their results into events, on any executor.
@@ -144,6 +147,7 @@ mod eni;
 pub mod hint;
 pub mod id;
 pub mod k8s;
+pub mod node;
 pub mod plan;
 pub mod policy;
 pub mod pool;

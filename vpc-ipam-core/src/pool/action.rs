@@ -113,6 +113,20 @@ impl Action {
             | Self::UnassignAddresses { op, .. } => *op,
         }
     }
+
+    pub(crate) fn op_mut(&mut self) -> &mut OpId {
+        match self {
+            Self::AssignAddresses { op, .. }
+            | Self::CreateEni { op, .. }
+            | Self::DeleteEni { op, .. }
+            | Self::Describe { op }
+            | Self::Persist { op, .. }
+            | Self::Remember { op }
+            | Self::SetUpEni { op, .. }
+            | Self::TearDownEni { op, .. }
+            | Self::UnassignAddresses { op, .. } => op,
+        }
+    }
 }
 
 /// Something that happened. Late, duplicate and unknown operations are counted and ignored.
@@ -192,6 +206,24 @@ pub enum Event {
     Schedulable(bool),
     /// Nothing but time passed; see [`Pool::poll_timeout`](super::Pool::poll_timeout).
     Timeout,
+}
+
+impl Event {
+    /// The operation that it answers; `None` for what happened by itself.
+    pub(crate) fn op_mut(&mut self) -> Option<&mut OpId> {
+        match self {
+            Self::AddressesAssigned { op, .. }
+            | Self::AddressesUnassigned { op, .. }
+            | Self::Described { op, .. }
+            | Self::EniCreated { op, .. }
+            | Self::EniDeleted { op, .. }
+            | Self::EniSetUp { op, .. }
+            | Self::EniTornDown { op, .. }
+            | Self::Persisted { op, .. }
+            | Self::Remembered { op, .. } => Some(op),
+            Self::Draining | Self::Reconfigured(_) | Self::Schedulable(_) | Self::Timeout => None,
+        }
+    }
 }
 
 /// An address that belongs to a sandbox.

@@ -3,6 +3,7 @@
 use super::{
     Assign, AssignError, Assignment, Lease, Phase, Place, Pool, Release, Reply,
     lease::nanoseconds,
+    share::Terms,
     waiting::{WAITING_MAX, Waiter},
 };
 use crate::{
@@ -23,12 +24,13 @@ impl Pool {
         &mut self,
         key: SandboxKey,
         pod: PodRef,
+        terms: Terms,
         now: Time,
     ) -> Result<Assign, AssignError> {
         if let Some(lease) = self.leases.get(&key) {
             match lease.phase {
                 Phase::Adding { op, .. } => return Ok(Assign::Pending(op)),
-                Phase::Releasing { op, .. } => return Ok(self.take_up_again(&key, op, now)),
+                Phase::Releasing { op, .. } => return Ok(self.take_up_again(&key, op, terms, now)),
                 Phase::Held | Phase::Unsure { .. } => {}
             }
             if self.can_be_told(lease) {
@@ -41,7 +43,7 @@ impl Pool {
                     lease.phase = Phase::Unsure { generation };
                 }
             }
-            return self.wait(key, pod, true, now);
+            return self.wait(key, pod, true, terms, now);
         }
         if let Some(op) = self.waiting.op_of(&key) {
             return Ok(Assign::Pending(op));
@@ -50,10 +52,10 @@ impl Pool {
             && let Some((place, ip)) = self.pick()
         {
             let op = self.next_op();
-            self.lease(op, key, pod, place, ip, now);
+            self.lease(op, (key, pod), terms, (place, ip), now);
             return Ok(Assign::Pending(op));
         }
-        self.wait(key, pod, false, now)
+        self.wait(key, pod, false, terms, now)
     }
 
     fn wait(
@@ -61,6 +63,7 @@ impl Pool {
         key: SandboxKey,
         pod: PodRef,
         owner: bool,
+        terms: Terms,
         now: Time,
     ) -> Result<Assign, AssignError> {
         if let Some(op) = self.waiting.op_of(&key) {
@@ -71,19 +74,25 @@ impl Pool {
             return Err(AssignError::QueueFull(self.waiting.len()));
         }
         let op = self.next_op();
-        let deadline = now + self.config.add_wait;
-        self.waiting.push(op, Waiter { key, pod, deadline, since: now, owner });
+        let deadline = terms.deadline.unwrap_or(now + self.config.add_wait);
+        self.waiting.push(op, Waiter { key, pod, terms, deadline, since: now, owner });
         Ok(Assign::Pending(op))
     }
 
     /// An ADD came before the release of the same sandbox was durable: the release is answered, and
     /// the address is given to its owner again.
-    fn take_up_again(&mut self, key: &SandboxKey, released: OpId, now: Time) -> Assign {
+    fn take_up_again(
+        &mut self,
+        key: &SandboxKey,
+        released: OpId,
+        terms: Terms,
+        now: Time,
+    ) -> Assign {
         let generation = self.journal.note(key);
         let op = self.next_op();
         let Some(lease) = self.leases.get_mut(key) else { return Assign::Pending(op) };
         lease.phase = Phase::Adding { op, generation };
-        lease.made_by = Some(op);
+        lease.made_by = terms.made_by.or(Some(op));
         lease.allocated_ns = nanoseconds(now);
         self.reply_with_assignment(released, key);
         Assign::Pending(op)
@@ -91,7 +100,7 @@ impl Pool {
 
     /// The best free address of the pool: in a prefix rather than one that stands in for prefixes,
     /// and on the ENI with most pods, so that others become free.
-    fn pick(&self) -> Option<(Place, std::net::IpAddr)> {
+    pub(super) fn pick(&self) -> Option<(Place, std::net::IpAddr)> {
         self.enis
             .values()
             .filter(|eni| eni.usable())
@@ -117,10 +126,9 @@ impl Pool {
     fn lease(
         &mut self,
         op: OpId,
-        key: SandboxKey,
-        pod: PodRef,
-        place: Place,
-        ip: std::net::IpAddr,
+        (key, pod): (SandboxKey, PodRef),
+        terms: Terms,
+        (place, ip): (Place, std::net::IpAddr),
         now: Time,
     ) {
         if let Some(eni) = self.enis.get_mut(&place.eni) {
@@ -131,12 +139,12 @@ impl Pool {
             pod,
             ip,
             allocated_ns: nanoseconds(now),
-            interfaces: 1,
+            interfaces: terms.interfaces,
             place: Some(place),
             phase: Phase::Adding { op, generation },
             told: false,
             first_generation: generation,
-            made_by: Some(op),
+            made_by: terms.made_by.or(Some(op)),
             unknown: Unknown::default(),
             quarantined: false,
         };
@@ -168,7 +176,7 @@ impl Pool {
         while let Some(op) = self.waiting.first() {
             let Some((place, ip)) = self.pick() else { return };
             if let Some(waiter) = self.waiting.remove(op) {
-                self.lease(op, waiter.key, waiter.pod, place, ip, now);
+                self.lease(op, (waiter.key, waiter.pod), waiter.terms, (place, ip), now);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The second phase of ADD and DEL: what a finished write of the state file means.
 
-use super::{AssignError, Phase, Pool, Reply, waiting::Waiter};
+use super::{AssignError, Phase, Pool, Reply, share::Terms, waiting::Waiter};
 use crate::{
     id::{OpId, SandboxKey},
     store::StoreError,
@@ -57,6 +57,8 @@ impl Pool {
         let confirmed = place.is_some_and(|place| self.is_confirmed(place));
         let Some(lease) = self.leases.get_mut(key) else { return };
         let (owner, pod) = (lease.told || confirmed, lease.pod.clone());
+        let made_by = lease.made_by.filter(|made_by| *made_by != op);
+        let terms = Terms { interfaces: lease.interfaces, deadline: None, made_by };
         if owner {
             lease.phase = Phase::Held;
         } else {
@@ -64,7 +66,7 @@ impl Pool {
             self.journal.rewrite();
         }
         let deadline = now + self.config.add_wait;
-        self.waiting.push(op, Waiter { key: key.clone(), pod, deadline, since: now, owner });
+        self.waiting.push(op, Waiter { key: key.clone(), pod, terms, deadline, since: now, owner });
     }
 
     fn roll_back_add(&mut self, op: OpId, key: &SandboxKey, error: &str, now: Time) {

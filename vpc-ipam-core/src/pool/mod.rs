@@ -14,6 +14,7 @@ mod memory;
 mod quarantine;
 mod reconcile;
 mod report;
+mod share;
 mod supply;
 mod view;
 mod waiting;
@@ -22,6 +23,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use thiserror::Error;
 
+pub(crate) use self::share::Terms;
 pub use self::{
     action::{Action, Assign, Assignment, Event, Release, Reply},
     quarantine::QUARANTINE_NETWORK,
@@ -218,10 +220,7 @@ impl Pool {
         pod: PodRef,
         now: Time,
     ) -> Result<Assign, AssignError> {
-        self.expire(now);
-        let answer = self.begin_assign(key, pod, now);
-        self.settle(now);
-        answer
+        self.assign_as(key, pod, Terms::default(), now)
     }
 
     /// Takes the sandbox's address back.
@@ -274,17 +273,8 @@ impl Pool {
     /// For [`Action::Persist`], encode [`checkpoint`](Self::checkpoint) before any other call; for
     /// [`Action::Remember`], [`remembered`](Self::remembered).
     pub fn poll_action(&mut self, now: Time) -> Option<Action> {
-        if self.journal.wants_write(now) {
-            let op = self.next_op();
-            self.journal.start(op);
-            return Some(Action::Persist { op, card: self.config.card });
-        }
-        if self.config.remember && self.memory.wants_write(now) {
-            let op = self.next_op();
-            self.memory.start(op);
-            return Some(Action::Remember { op });
-        }
-        self.actions.pop_front()
+        let persist = self.poll_persist(now).or_else(|| self.poll_remember(now));
+        persist.or_else(|| self.actions.pop_front())
     }
 
     /// Answers that have become ready; drain after every call that takes `&mut self`.

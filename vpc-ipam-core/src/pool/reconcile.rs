@@ -37,7 +37,7 @@ pub(super) enum Foreign {
 #[derive(Clone, Debug)]
 pub(super) struct Describing {
     due: Time,
-    running: Option<OpId>,
+    pub(super) running: Option<OpId>,
     backoff: Backoff,
     /// Some view has arrived.
     pub(super) described: bool,
@@ -69,11 +69,16 @@ impl Describing {
 impl Pool {
     pub(super) fn schedule_describe(&mut self, now: Time) {
         if self.describing.running.is_none() && self.describing.due <= now {
-            let sequence = self.sequence;
-            let op = self.issue(Op::Describe { sequence }, |op| Action::Describe { op });
-            self.describing.running = Some(op);
-            self.describing.due = now + PERIOD + self.jitter.up_to(PERIOD_JITTER);
+            self.describe(now);
         }
+    }
+
+    /// Asks for a view that begins now.
+    pub(super) fn describe(&mut self, now: Time) {
+        let sequence = self.sequence;
+        let op = self.issue(Op::Describe { sequence }, |op| Action::Describe { op });
+        self.describing.running = Some(op);
+        self.describing.due = now + PERIOD + self.jitter.up_to(PERIOD_JITTER);
     }
 
     /// Asks for a view that is newer than now.

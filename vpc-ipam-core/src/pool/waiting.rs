@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::share::Terms;
 use crate::{
     id::{OpId, PodRef, SandboxKey},
     time::Time,
@@ -15,6 +16,7 @@ pub(super) const WAITING_MAX: usize = 1024;
 pub(super) struct Waiter {
     pub(super) key: SandboxKey,
     pub(super) pod: PodRef,
+    pub(super) terms: Terms,
     pub(super) deadline: Time,
     pub(super) since: Time,
     /// It owns an address already, which no ENI of the pool serves yet.
@@ -57,6 +59,11 @@ impl Waiting {
         self.deadlines.remove(&(waiter.deadline, op));
         self.owners = self.owners.saturating_sub(usize::from(waiter.owner));
         Some(waiter)
+    }
+
+    /// True for an ADD that any address would serve.
+    pub(super) fn is_anyone(&self, op: OpId) -> bool {
+        self.queue.get(&op).is_some_and(|waiter| !waiter.owner)
     }
 
     /// The oldest ADD that any address would serve.
