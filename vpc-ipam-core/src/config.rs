@@ -128,6 +128,10 @@ pub struct PoolConfig {
     pub add_wait: Duration,
     /// False: never change anything in the cloud, follow what it shows.
     pub provisioning: bool,
+    /// `ENABLE_IMDS_ONLY_MODE`: nobody asks EC2, so that instance metadata is all there is to go by.
+    /// Whoever else provides the ENIs keeps what is theirs: this too means that nothing is ever
+    /// changed in the cloud.
+    pub metadata_only: bool,
     /// The instance, as the tags of its ENIs name it; `None`: no ENI is known by its tag.
     pub instance: Option<InstanceId>,
     /// `MANAGE_UNTAGGED_ENI`: ENIs whose tags do not say whose they are belong to the pool.
@@ -198,6 +202,7 @@ impl PoolConfig {
             cooldown: COOLDOWN_DEFAULT,
             add_wait: ADD_WAIT_DEFAULT,
             provisioning: true,
+            metadata_only: false,
             instance: None,
             manage_untagged: true,
             manage_unschedulable: false,
@@ -237,6 +242,11 @@ impl PoolConfig {
             seed: self.seed.wrapping_add(u64::from(card).wrapping_mul(SEED_STEP)),
             ..self.clone()
         }
+    }
+
+    /// True if the pool may change something in the cloud.
+    pub fn provisions(&self) -> bool {
+        self.provisioning && !self.metadata_only
     }
 
     /// True if a place is kept for a trunk as long as none is attached: on the first card.

@@ -11,7 +11,7 @@ use crate::{
     addr::Prefix,
     backoff::Backoff,
     class::{Standing, Traits},
-    cloud::{AddressCount, Authority, CloudEni},
+    cloud::{AddressCount, CloudEni},
     config::{AllocationMode, PoolConfig},
     datapath::{EniSpec, route_table},
     id::{EniId, MacAddr, OpId, SubnetId},
@@ -223,14 +223,11 @@ impl Eni {
         }
     }
 
-    /// Takes over what the cloud says of the ENI itself. Only EC2 knows its kind, and who asks EC2 its
-    /// subnet's tags.
-    pub(crate) fn refresh(&mut self, cloud: &CloudEni, authority: Authority) {
+    /// Takes over what the cloud says of the ENI itself.
+    pub(crate) fn refresh(&mut self, cloud: &CloudEni) {
         let before = (self.spec(), self.traits);
-        if authority == Authority::Ec2 {
-            self.traits.kind = cloud.kind;
-            self.traits.excluded = cloud.excluded;
-        }
+        self.traits.kind = cloud.kind;
+        self.traits.excluded = cloud.excluded;
         self.mac = cloud.mac;
         self.device = cloud.device;
         self.card = cloud.card;

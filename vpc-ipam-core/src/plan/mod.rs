@@ -227,7 +227,7 @@ impl Plan {
 ///
 /// Executing a plan and planning again reaches an empty plan, if the pods do not change.
 pub fn plan(view: &View, config: &PoolConfig, now: Time) -> Plan {
-    if !config.provisioning {
+    if !config.provisions() {
         return Plan::idle(Reason::ProvisioningDisabled);
     }
     if view.draining {

@@ -83,7 +83,7 @@ impl Pool {
 
     /// Gives addresses back to the cloud once the host no longer sends anything from them.
     fn release_leaving(&mut self) {
-        if self.draining || !self.config.provisioning {
+        if self.draining || !self.config.provisions() {
             return;
         }
         let ready: Vec<EniId> = self
@@ -100,13 +100,6 @@ impl Pool {
             if let Some(eni) = self.enis.get_mut(&id) {
                 eni.op = Some((op, None));
             }
-        }
-    }
-
-    /// What has left the pool, but not yet the cloud, is left there: the next view brings it back.
-    pub(super) fn keep_what_was_leaving(&mut self) {
-        for eni in self.enis.values_mut().filter(|eni| eni.op.is_none()) {
-            eni.leaving.clear();
         }
     }
 
@@ -151,7 +144,7 @@ impl Pool {
         }
         // A node that is going away takes its ENIs with it; detaching them one by one could only
         // leak them half-way.
-        if departing.delete && !self.draining && self.config.provisioning {
+        if departing.delete && !self.draining && self.config.provisions() {
             self.issue(Op::Delete { eni: id.clone() }, |op| Action::DeleteEni { op, eni: id });
         } else {
             self.departing.remove(&id);

@@ -33,7 +33,7 @@ impl Pool {
     /// Takes an ENI into the pool, or what is new of a known one.
     pub(super) fn adopt(&mut self, cloud: &CloudEni, authority: Authority, now: Time) {
         if let Some(eni) = self.enis.get_mut(&cloud.id) {
-            eni.refresh(cloud, authority);
+            eni.refresh(cloud);
             eni.unsaved |= std::mem::take(&mut eni.missing);
             eni.assess(&self.config);
         } else {
@@ -139,17 +139,6 @@ impl Pool {
                 lease.place = None;
             }
         }
-    }
-
-    /// What ENIs hold of the former family is none of the pool's business any more; its leases stay.
-    pub(super) fn change_family(&mut self, now: Time) {
-        let family = self.config.family;
-        let strange = self.owners.iter().filter(|(cidr, _)| !family.takes(cidr));
-        let strange: Vec<_> = strange.map(|(cidr, eni)| (eni.clone(), *cidr)).collect();
-        for (eni, cidr) in strange {
-            self.drop_cidr(&eni, &cidr);
-        }
-        self.describe_soon(now);
     }
 
     /// The cloud does not show this CIDR: it goes, or, while pods use it, stays out of use.

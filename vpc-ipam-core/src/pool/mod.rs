@@ -11,8 +11,10 @@ mod journal;
 mod learn;
 mod lease;
 mod memory;
+mod metadata;
 mod quarantine;
 mod reconcile;
+mod reconfigure;
 mod report;
 mod share;
 mod supply;
@@ -36,6 +38,7 @@ use self::{
     journal::Journal,
     lease::{Lease, Leases, Phase, Place},
     memory::Memory,
+    metadata::Absent,
     quarantine::Quarantine,
     reconcile::{Describing, Foreign},
     waiting::Waiting,
@@ -132,6 +135,7 @@ pub struct Pool {
     /// Resting addresses, whether or not an ENI of the pool holds them now.
     cooling: Cooling,
     describing: Describing,
+    absent: Absent,
     growth: GrowthState,
     policy: Box<dyn WarmPolicy>,
     draining: bool,
@@ -195,6 +199,7 @@ impl Pool {
             journal: Journal::new(),
             cooling: Cooling::default(),
             describing: Describing::new(now),
+            absent: Absent::new(),
             growth: GrowthState::new(),
             draining: false,
             unschedulable: false,
@@ -316,28 +321,6 @@ impl Pool {
     /// Current settings.
     pub fn config(&self) -> &PoolConfig {
         &self.config
-    }
-
-    fn reconfigure(&mut self, config: PoolConfig, now: Time) {
-        if (&self.config.instance, self.config.manage_untagged)
-            != (&config.instance, config.manage_untagged)
-        {
-            // Whose an ENI is may look different now.
-            self.describe_soon(now);
-        }
-        if !config.provisioning {
-            self.keep_what_was_leaving();
-        }
-        for eni in self.enis.values_mut() {
-            eni.assess(&config);
-        }
-        if self.config.policy != config.policy {
-            self.policy = config.policy.build();
-        }
-        let family = std::mem::replace(&mut self.config, config).family;
-        if self.config.family != family {
-            self.change_family(now);
-        }
     }
 
     /// Ends what has had its time: rests of addresses.

@@ -61,6 +61,11 @@ impl Describing {
         }
     }
 
+    /// Asks for a view at `at`, if none is due before.
+    pub(super) fn look_again(&mut self, at: Time) {
+        self.due = self.due.min(at);
+    }
+
     pub(super) fn timeout(&self) -> Option<Time> {
         self.running.is_none().then_some(self.due)
     }
@@ -106,13 +111,14 @@ impl Pool {
             }
             Ok(view) => {
                 let confirmed = view.authority == Authority::Ec2;
+                let enough = confirmed || self.config.metadata_only;
                 self.reconcile(view, sequence, now);
                 self.describing.described = true;
-                self.memory.vouching &= !confirmed;
+                self.memory.vouching &= !enough;
                 self.describing.confirmed |= confirmed;
-                self.describing.hint_only = !confirmed;
+                self.describing.hint_only = !enough;
                 self.describing.error = None;
-                !confirmed
+                !enough
             }
             Err(error) => {
                 self.describing.error = Some(error.to_string());
@@ -143,10 +149,16 @@ impl Pool {
             .map(|eni| (eni.id.clone(), eni))
             .collect();
         if authoritative {
+            self.absent.clear();
             self.give_up(&ours, sequence);
+        } else if self.config.metadata_only {
+            self.give_up_absent(&ours, now);
         }
-        for eni in ours.into_values() {
-            self.take_in(eni, authoritative, sequence, now);
+        for mut eni in ours.into_values() {
+            if !authoritative && let Some(known) = self.enis.get(&eni.id) {
+                (eni.kind, eni.excluded) = (known.traits.kind, known.traits.excluded);
+            }
+            self.take_in(eni, authoritative || self.config.metadata_only, sequence, now);
         }
         if authoritative {
             let over = |gone: &super::Gone| gone.until <= now && gone.sequence <= sequence;
@@ -224,8 +236,8 @@ impl Pool {
     }
 
     /// Takes in what the cloud shows, except what the pool has given up since, or has not finished
-    /// making.
-    fn take_in(&mut self, mut shown: CloudEni, authoritative: bool, sequence: u64, now: Time) {
+    /// making. `trusted`: there is nobody who knows better.
+    fn take_in(&mut self, mut shown: CloudEni, trusted: bool, sequence: u64, now: Time) {
         if self.departing.contains_key(&shown.id) {
             return;
         }
@@ -235,25 +247,24 @@ impl Pool {
             return;
         }
         // Metadata may lag behind: it cannot bring back what EC2 has denied.
-        if !authoritative && known.is_some_and(|eni| eni.missing) {
+        if !trusted && known.is_some_and(|eni| eni.missing) {
             return;
         }
         // It knows no tags: what it alone shows may be somebody else's, whose host side must not be
         // touched, unless pods of ours have addresses on it.
-        if !authoritative && known.is_none() && !shown.primary && !self.has_leases(&shown) {
+        if !trusted && known.is_none() && !shown.primary && !self.has_leases(&shown) {
             self.foreign.entry(shown.id).or_insert(Foreign::Unverified);
             return;
         }
-        let denied =
-            |gone: &super::Gone| !authoritative || gone.until > now || gone.sequence > sequence;
+        let denied = |gone: &super::Gone| !trusted || gone.until > now || gone.sequence > sequence;
         if self.gone_enis.get(&shown.id).is_some_and(denied) {
             return;
         }
         shown.cidrs.retain(|cidr| {
             let gone = self.gone_cidrs.get(cidr).is_some_and(denied);
-            !gone && (authoritative || !self.is_denied(cidr))
+            !gone && (trusted || !self.is_denied(cidr))
         });
-        let authority = if authoritative { Authority::Ec2 } else { Authority::Imds };
+        let authority = if trusted { Authority::Ec2 } else { Authority::Imds };
         self.adopt(&shown, authority, now);
     }
 

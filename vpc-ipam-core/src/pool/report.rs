@@ -284,6 +284,9 @@ impl Pool {
         let mut leased = 0;
         for eni in self.enis.values() {
             let (kept, counted) = (eni.tally(), eni.recount());
+            if !eni.duty().standing.serves() && eni.next().is_some() {
+                return Err(format!("{} is to serve nobody, but offers {:?}", eni.id, eni.next()));
+            }
             if *kept != counted {
                 return Err(format!("{}: sums are {kept:?}, not {counted:?}", eni.id));
             }

@@ -9,7 +9,7 @@ use vpc_ipam_core::{
     testkit::{
         Reach,
         ec2::{Consistency, Ec2Action, Ec2Error, Fault, InterfaceType, Rate, RequestRates, code},
-        script::{Metadata, Outside, Script, Setting, Step},
+        script::{Elsewhere, Metadata, Outside, Script, Setting, Step},
         sim::{InFlight, SimConfig},
     },
 };
@@ -170,6 +170,29 @@ pub(crate) fn outside() -> impl Strategy<Value = Step> {
         2 => (0..2usize, any::<bool>()).prop_map(|(n, theirs)| Outside::Disown(n, theirs)),
     ];
     what.prop_map(Step::Outside)
+}
+
+/// What decides which ENIs serve pods, and whether anything may be changed at all.
+pub(crate) fn classes() -> impl Strategy<Value = Step> {
+    let places = vec![Elsewhere::Here, Elsewhere::Missing, Elsewhere::LastSubnet];
+    let modes = vec![AllocationMode::Prefix, AllocationMode::Secondary];
+    let outside = prop_oneof![
+        2 => (0..2usize, any::<bool>()).prop_map(|(n, excluded)| Outside::Exclude(n, excluded)),
+        1 => (0..3usize, any::<bool>()).prop_map(|(n, theirs)| Outside::Disown(n, theirs)),
+    ];
+    let setting = prop_oneof![
+        2 => select(places).prop_map(Setting::CustomNetwork),
+        1 => any::<bool>().prop_map(Setting::ManageUntagged),
+        1 => any::<bool>().prop_map(Setting::ManageUnschedulable),
+        2 => select(modes).prop_map(Setting::Mode),
+        1 => any::<bool>().prop_map(Setting::PodEni),
+        1 => any::<bool>().prop_map(Setting::Provisioning),
+    ];
+    prop_oneof![
+        4 => outside.prop_map(Step::Outside),
+        5 => setting.prop_map(Step::Set),
+        1 => any::<bool>().prop_map(Step::Schedulable),
+    ]
 }
 
 /// Anything.

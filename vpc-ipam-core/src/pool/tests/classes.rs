@@ -33,6 +33,39 @@ fn touches(id: &crate::id::EniId) -> impl Fn(&Action) -> bool + '_ {
 }
 
 #[test]
+fn enis_that_are_not_ours_are_left_alone_but_take_a_place() {
+    for (kind, tag) in [
+        (EniKind::Interface, Some("true")),
+        (EniKind::Trunk, Some("true")),
+        (EniKind::EfaOnly, None),
+    ] {
+        let mut bench = Bench::new(config(Secondary, spare_enis(3)));
+        let id = bench.attach_eni();
+        bench.assign_in_cloud(&id, AddressCount::Secondary(2));
+        let eni = bench.enis.get_mut(&id).unwrap();
+        eni.kind = kind;
+        if let Some(value) = tag {
+            eni.tags.insert(NO_MANAGE_TAG.to_owned(), value.to_owned());
+        }
+        bench.pass_s(300);
+        assert_eq!(bench.shape(), (vec![9, 9], 18), "{kind:?}: two places are left of three");
+        assert_eq!(bench.enis[&id].cidrs.len(), 2);
+        assert_eq!(bench.pool.stats().unmanaged_enis, 1);
+    }
+}
+
+#[test]
+fn a_tag_with_another_value_means_managed() {
+    let mut bench = Bench::new(config(Secondary, warm_ips(0, 2)));
+    let id = bench.attach_eni();
+    bench.assign_in_cloud(&id, AddressCount::Secondary(2));
+    let eni = bench.enis.get_mut(&id).unwrap();
+    eni.tags.insert(NO_MANAGE_TAG.to_owned(), "True".to_owned());
+    bench.pass_s(1);
+    assert_eq!(bench.shape(), (vec![0, 2], 2));
+}
+
+#[test]
 fn untagged_enis_are_left_alone_if_the_settings_say_so() {
     let mut bench = Bench::new(strict(spare_enis(3)));
     let theirs = bench.attach_eni();

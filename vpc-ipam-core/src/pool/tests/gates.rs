@@ -2,7 +2,7 @@
 
 use super::bench::*;
 use crate::{
-    cloud::AddressCount,
+    cloud::{AddressCount, Authority},
     config::{
         AllocationMode::{Prefix, Secondary},
         CustomNetwork, WarmTargets,
@@ -141,4 +141,57 @@ fn a_draining_node_does_not_shrink_either() {
     bench.reconfigure(|config| config.targets = warm_ips(1, 0));
     bench.pass_s(300);
     assert_eq!(bench.count(mutates), before);
+}
+
+/// A node that is never to ask EC2.
+fn metadata_only(provisioning: bool) -> Bench {
+    let mut config = config(Secondary, warm_ips(3, 0));
+    config.metadata_only = true;
+    config.provisioning = provisioning;
+    let mut bench = Bench::new(config);
+    bench.authority = Authority::Imds;
+    let own = bench.primary();
+    bench.assign_in_cloud(&own, AddressCount::Secondary(2));
+    bench
+}
+
+#[test]
+fn metadata_that_is_all_there_is_gives_and_takes() {
+    for provisioning in [true, false] {
+        let mut bench = metadata_only(provisioning);
+        bench.pass_s(1);
+        bench.add(1);
+        assert_eq!(bench.pool.stats().degraded, Vec::<String>::new(), "nothing is amiss");
+        // Addresses and ENIs that others provide later are found, tags or no tags.
+        let own = bench.primary();
+        bench.assign_in_cloud(&own, AddressCount::Secondary(1));
+        let second = bench.attach_eni();
+        bench.assign_in_cloud(&second, AddressCount::Secondary(2));
+        bench.next_read();
+        assert_eq!(bench.shape(), (vec![3, 2], 4));
+        bench.add(2);
+        let last = bench.add(3);
+        // One reading without it is no proof.
+        let gone = bench.enis.remove(&second).unwrap();
+        bench.next_read();
+        assert_eq!(bench.shape().0, [3, 2]);
+        bench.enis.insert(second.clone(), gone.clone());
+        bench.pass_s(15);
+        assert_eq!(bench.shape().0, [3, 2]);
+        bench.enis.remove(&second);
+        let taken = bench.eni(&own).cidrs.iter().position(|cidr| cidr.contains(last)).unwrap();
+        bench.eni(&own).cidrs.remove(taken);
+        bench.next_read();
+        bench.pass_s(15);
+        let stats = bench.pool.stats();
+        assert_eq!((bench.shape().0, stats.orphaned), (vec![3], 1), "the pod's address is kept");
+        assert_eq!(bench.pool.checkpoint().leases.len(), 3);
+        bench.enis.insert(second, gone);
+        bench.next_read();
+        assert_eq!(bench.shape().0, [3, 2]);
+        bench.pass_s(600);
+        assert_eq!(bench.count(mutates), 0);
+        let reads = bench.count(|a| matches!(a, Action::Describe { .. }));
+        assert!(reads < 25, "{reads} reads in a quarter of an hour");
+    }
 }

@@ -4,7 +4,7 @@ use super::bench::*;
 use crate::{
     addr::Prefix,
     checkpoint::Checkpoint,
-    cloud::{AddressCount, Authority, CloudErrorKind},
+    cloud::{AddressCount, Authority, CloudErrorKind, EniKind},
     config::{AllocationMode, PoolConfig},
     id::EniId,
     pool::{Action, Event, Pool, Release},
@@ -222,4 +222,46 @@ fn ipv4_leases_survive_a_change_to_ipv6_while_the_daemon_runs() {
 fn blocks_larger_than_u64_are_counted_without_wrapping() {
     assert_eq!(Slots::new(prefix("2001:db8::/48")).size(), u64::MAX);
     assert_eq!(ipv6().addresses_per_eni(), u32::MAX);
+}
+
+#[test]
+fn neither_a_trunk_nor_an_excluded_eni_is_given_a_prefix() {
+    let mut bench = bench_of(ipv6());
+    let own = bench.primary();
+    bench.eni(&own).excluded = true;
+    let trunk = bench.attach_eni();
+    bench.eni(&trunk).kind = EniKind::Trunk;
+    bench.pass_s(1);
+    let made: Vec<_> = changes(&bench).into_iter().cloned().collect();
+    assert!(matches!(made.as_slice(), [Action::CreateEni { .. }]), "another one serves: {made:?}");
+    assert!(bench.eni(&own).cidrs.is_empty() && bench.eni(&trunk).cidrs.is_empty());
+    bench.add(1);
+    bench.pass_s(300);
+    assert_eq!(changes(&bench).len(), 1);
+}
+
+#[test]
+fn an_unschedulable_node_asks_for_no_prefix() {
+    let mut bench = bench_of(ipv6());
+    bench.pool.handle(Event::Schedulable(false), bench.now);
+    bench.pass_s(1);
+    let op = bench.ask(1);
+    let text = bench.reply(op).unwrap_err().to_string();
+    assert!(text.contains("unschedulable"), "{text}");
+    assert_eq!(changes(&bench), Vec::<&Action>::new());
+}
+
+#[test]
+fn no_room_is_left_for_pods_where_the_last_place_is_the_trunks() {
+    let mut config = ipv6();
+    config.max_enis = 2;
+    config.pod_eni = true;
+    let mut bench = bench_of(config);
+    let own = bench.primary();
+    bench.eni(&own).excluded = true;
+    bench.pass_s(1);
+    let op = bench.ask(1);
+    let text = bench.reply(op).unwrap_err().to_string();
+    assert!(text.contains("kept for the trunk") && text.contains("1 of the ENIs serve"), "{text}");
+    assert_eq!(changes(&bench), Vec::<&Action>::new());
 }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::bench::*;
 use crate::{
-    cloud::{AddressCount, Authority, CloudError, CloudErrorKind, CloudView, EniKind},
+    cloud::{AddressCount, Authority, CloudError, CloudErrorKind, CloudView},
     config::{
         AllocationMode::{Prefix, Secondary},
         WarmTargets,
@@ -33,29 +33,6 @@ fn what_others_attach_and_add_is_adopted() {
 }
 
 #[test]
-fn enis_that_are_not_ours_are_left_alone_but_take_a_place() {
-    for (kind, tag) in [
-        (EniKind::Interface, Some("true")),
-        (EniKind::Trunk, Some("true")),
-        (EniKind::EfaOnly, None),
-    ] {
-        let mut bench =
-            Bench::new(config(Secondary, WarmTargets { enis: 3, ..Default::default() }));
-        let id = bench.attach_eni();
-        bench.assign_in_cloud(&id, AddressCount::Secondary(2));
-        let eni = bench.enis.get_mut(&id).unwrap();
-        eni.kind = kind;
-        if let Some(value) = tag {
-            eni.tags.insert("node.k8s.amazonaws.com/no_manage".to_owned(), value.to_owned());
-        }
-        bench.pass_s(300);
-        assert_eq!(bench.shape(), (vec![9, 9], 18), "{kind:?}: two places are left of three");
-        assert_eq!(bench.enis[&id].cidrs.len(), 2);
-        assert_eq!(bench.pool.stats().unmanaged_enis, 1);
-    }
-}
-
-#[test]
 fn an_eni_of_somebody_else_is_not_taken_over_while_ec2_is_away_at_start() {
     let mut bench = Bench::new(config(Secondary, WarmTargets::default()));
     bench.authority = Authority::Imds;
@@ -80,17 +57,6 @@ fn an_eni_of_somebody_else_is_not_taken_over_while_ec2_is_away_at_start() {
     bench.pass_s(31);
     let held = bench.pool.stats().enis.iter().any(|eni| eni.id == foreign);
     assert!(held && bench.reply(op).is_ok(), "it was ours after all");
-}
-
-#[test]
-fn a_tag_with_another_value_means_managed() {
-    let mut bench = Bench::new(config(Secondary, warm_ips(0, 2)));
-    let id = bench.attach_eni();
-    bench.assign_in_cloud(&id, AddressCount::Secondary(2));
-    let eni = bench.enis.get_mut(&id).unwrap();
-    eni.tags.insert("node.k8s.amazonaws.com/no_manage".to_owned(), "True".to_owned());
-    bench.pass_s(1);
-    assert_eq!(bench.shape(), (vec![0, 2], 2));
 }
 
 #[test]

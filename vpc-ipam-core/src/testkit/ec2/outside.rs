@@ -107,21 +107,21 @@ impl World {
         self.unassign(&request)
     }
 
-    /// Somebody tags an ENI.
+    /// Somebody tags an ENI, a subnet or an instance.
     ///
     /// # Errors
     ///
     /// Those of `CreateTags`.
     pub fn tag_foreign(
         &mut self,
-        eni: &EniId,
+        resource: &str,
         key: &str,
         value: &str,
         now: Time,
     ) -> Result<(), Ec2Error> {
         self.advance(now);
         self.tag(&CreateTags {
-            resources: vec![eni.to_string()],
+            resources: vec![resource.to_owned()],
             tags: [(key.to_owned(), value.to_owned())].into(),
         })
     }

@@ -41,7 +41,7 @@ pub use self::{
     everywhere::{CrashFailure, Everywhere, Survey, crash_everywhere},
     outcome::{Difference, Failure, Outcome},
     play::{Player, play, replays_identically, run},
-    step::{Metadata, Outside, Setting, Step},
+    step::{Elsewhere, Metadata, Outside, Setting, Step},
 };
 use super::{
     sim::SimConfig,

@@ -5,10 +5,10 @@ use std::{collections::BTreeSet, time::Duration};
 use super::{
     Script,
     outcome::{Difference, Failure, Outcome},
-    step::{Metadata, Outside, Setting, Step},
+    step::{Elsewhere, Metadata, Outside, Setting, Step},
 };
 use crate::{
-    config::PoolConfig,
+    config::{CustomNetwork, PoolConfig},
     pool::Event,
     testkit::{
         check::Violation,
@@ -111,6 +111,7 @@ impl Player {
             Step::ReleaseAll => {
                 return self.asked.iter().try_for_each(|n| sim.release(*n));
             }
+            Step::Schedulable(yes) => return sim.inject(Event::Schedulable(*yes)),
             Step::Set(setting) => return configure(sim, setting),
         }
         Ok(())
@@ -124,6 +125,7 @@ fn interfere(sim: &mut Sim, what: Outside) {
         Outside::Detach(n) => sim.detach_from_outside(n),
         Outside::Disown(n, theirs) => sim.disown(n, theirs),
         Outside::Evict(n) => sim.evict_from_outside(n),
+        Outside::Exclude(n, excluded) => sim.exclude(n, excluded),
         Outside::Unassign(n) => sim.unassign_from_outside(n),
         Outside::UnassignUsed(n) => sim.unassign_used_from_outside(n),
     }
@@ -142,8 +144,12 @@ fn configure(sim: &mut Sim, setting: &Setting) -> Result<(), Violation> {
     let mut config = sim.pool().config().clone();
     match setting {
         Setting::Cooldown(time) => config.cooldown = *time,
+        Setting::CustomNetwork(place) => config.custom_network = custom_network(sim, *place),
+        Setting::ManageUnschedulable(on) => config.manage_unschedulable = *on,
+        Setting::ManageUntagged(on) => config.manage_untagged = *on,
         Setting::MaxPods(pods) => config.max_pods = *pods,
         Setting::Mode(mode) => config.mode = *mode,
+        Setting::PodEni(on) => config.pod_eni = *on,
         Setting::Policy(policy) => config.policy = *policy,
         Setting::Provisioning(on) => config.provisioning = *on,
         Setting::Targets(targets) => config.targets = *targets,
@@ -152,6 +158,16 @@ fn configure(sim: &mut Sim, setting: &Setting) -> Result<(), Violation> {
         return Ok(());
     }
     sim.inject(Event::Reconfigured(Box::new(config)))
+}
+
+fn custom_network(sim: &Sim, place: Elsewhere) -> CustomNetwork {
+    match (place, sim.world().subnets().last()) {
+        (Elsewhere::LastSubnet, Some(subnet)) => {
+            CustomNetwork::Subnet { subnet: subnet.id.clone(), groups: Vec::new() }
+        }
+        (Elsewhere::Missing, _) => CustomNetwork::Missing { name: "missing".to_owned() },
+        _ => CustomNetwork::Off,
+    }
 }
 
 /// Plays a script and hands out the node for further questions.

@@ -75,6 +75,8 @@ pub enum Step {
     Release(u32),
     /// All pods go that ever came.
     ReleaseAll,
+    /// Whether the scheduler places new pods on the node.
+    Schedulable(bool),
     /// The settings change.
     Set(Setting),
 }
@@ -100,6 +102,8 @@ pub enum Outside {
     Disown(usize, bool),
     /// Detaches and deletes the secondary ENI of that number, pods or no pods.
     Evict(usize),
+    /// Says whether the subnet of that number is for pods: true excludes it.
+    Exclude(usize, bool),
     /// Takes the block of that number among those that no pod uses.
     Unassign(usize),
     /// Takes the block of that number among those that pods use.
@@ -120,6 +124,18 @@ pub enum Metadata {
     Status(u16),
 }
 
+/// A [custom network](crate::config::CustomNetwork) of the model.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Elsewhere {
+    /// Where the node is.
+    Here,
+    /// Nobody knows where.
+    Missing,
+    /// In the last subnet of the world.
+    LastSubnet,
+}
+
 /// One setting of the pool. A combination that [`PoolConfig`](crate::config::PoolConfig) refuses
 /// changes nothing.
 #[derive(Clone, Debug, PartialEq)]
@@ -127,10 +143,18 @@ pub enum Metadata {
 pub enum Setting {
     /// How long a released address rests.
     Cooldown(Duration),
+    /// Where new ENIs go.
+    CustomNetwork(Elsewhere),
+    /// Whether ENIs are ours that no tag says anything of.
+    ManageUntagged(bool),
+    /// Whether an unschedulable node grows.
+    ManageUnschedulable(bool),
     /// Pods that the node may run.
     MaxPods(u32),
     /// What ENIs hold.
     Mode(AllocationMode),
+    /// Whether a place is kept for a trunk.
+    PodEni(bool),
     /// What decides how much is kept ready.
     Policy(PolicyConfig),
     /// Whether anything may be changed in the cloud.

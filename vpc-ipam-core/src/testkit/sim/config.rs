@@ -98,6 +98,8 @@ pub struct SimConfig {
     pub instance_type: String,
     /// Block of the subnet, inside `10.0.0.0/16`.
     pub subnet: Prefix,
+    /// Blocks of further subnets of the same zone, in which the node is not.
+    pub further_subnets: Vec<Prefix>,
     /// Settings of the pool.
     pub pool: PoolConfig,
     /// How long calls take.
@@ -141,6 +143,7 @@ impl SimConfig {
             seed,
             instance_type: type_name.to_owned(),
             subnet: "10.0.0.0/20".parse()?,
+            further_subnets: Vec::new(),
             pool,
             latency: Latency::default(),
             delays: Delays { address_to_imds, ..Delays::NONE },
@@ -174,6 +177,9 @@ impl SimConfig {
             .delays(self.delays)
             .allocation(self.allocation)
             .seed(self.seed);
+        for subnet in &self.further_subnets {
+            config = config.subnet(*subnet);
+        }
         if self.pool.family == Family::V6 {
             config = config.ipv6(0, Prefix::new(SUBNET_V6.into(), 64).unwrap_or(self.subnet));
         }

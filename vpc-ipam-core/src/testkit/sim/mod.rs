@@ -116,11 +116,13 @@ impl Sim {
         let datapath = Arc::new(FakeDatapath::new());
         let store = Arc::new(MemoryStore::new());
         let now = Time::ZERO;
+        let mut config = config.clone();
+        config.pool.instance = Some(instance.clone());
         let pool = Pool::new(config.pool.clone(), now);
         let driver = Driver::new(pool, cloud.clone(), datapath.clone(), store.clone());
         let mut sim = Self {
             random: Jitter::new(config.seed),
-            config: config.clone(),
+            config,
             driver,
             world,
             cloud,

@@ -9,6 +9,7 @@ use crate::{
     class::NO_MANAGE_TAG,
     config::AllocationMode,
     id::EniId,
+    subnet::ROLE_TAG,
     testkit::ec2::{Eni, ForeignEni, ImdsFault, InterfaceType, Ipv4Request},
 };
 
@@ -37,6 +38,23 @@ impl Sim {
         };
         // A full ENI or subnet has no room.
         let _ = world.assign_foreign(&eni, ipv4, self.now);
+    }
+
+    /// Somebody excludes the `n`-th subnet for pods, or admits it.
+    pub fn exclude(&mut self, n: usize, excluded: bool) {
+        let now = self.now;
+        let mut world = self.world();
+        let Some(subnet) = world.subnets().get(n).map(|subnet| subnet.id.to_string()) else {
+            return;
+        };
+        let value = if excluded { "0" } else { "1" };
+        // A subnet that is full of tags stays as it is.
+        let _ = world.tag_foreign(&subnet, ROLE_TAG, value, now);
+    }
+
+    pub(super) fn exclude_none(&mut self) {
+        let count = self.world().subnets().len();
+        (0..count).for_each(|n| self.exclude(n, false));
     }
 
     /// Somebody takes the `n`-th block that no pod uses. Pods that get an address of it before the
@@ -73,7 +91,7 @@ impl Sim {
         let value = if theirs { "true" } else { "false" };
         let now = self.now;
         // An ENI that is full of tags cannot be disowned.
-        let _ = self.world().tag_foreign(&eni.id, NO_MANAGE_TAG, value, now);
+        let _ = self.world().tag_foreign(eni.id.as_str(), NO_MANAGE_TAG, value, now);
     }
 
     pub(super) fn disown_none(&mut self) {

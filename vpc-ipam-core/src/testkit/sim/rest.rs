@@ -10,8 +10,9 @@ use crate::testkit::{
 };
 
 impl Sim {
-    /// Ends every failure, every limit of the request rate, every inconsistency of EC2 and metadata, and
-    /// every claim of others to ENIs of the node. What was done is not undone.
+    /// Ends every failure, every limit of the request rate, every inconsistency of EC2 and metadata,
+    /// every claim of others to ENIs of the node, and the exclusion of subnets. What was done is not
+    /// undone.
     pub fn heal(&mut self) {
         {
             let mut world = self.world();
@@ -25,6 +26,7 @@ impl Sim {
         self.datapath.fail_enis(0);
         self.cloud.set_reach(Reach::All);
         self.disown_none();
+        self.exclude_none();
     }
 
     /// Lets time pass until the pool has changed nothing in the cloud for ten minutes.

@@ -199,7 +199,7 @@ fn others_attach_change_and_detach_without_a_call_being_counted() {
     let got = world.assign_foreign(&trunk, Ipv4Request::Secondary(3), at(2)).unwrap();
     let first = crate::addr::Prefix::host(got.addresses[0].into());
     world.unassign_foreign(&trunk, &[first], at(3)).unwrap();
-    world.tag_foreign(&trunk, "a", "b", at(4)).unwrap();
+    world.tag_foreign(trunk.as_str(), "a", "b", at(4)).unwrap();
     assert_eq!(world.eni(&trunk).unwrap().secondary_ips, got.addresses[1..]);
     world.detach_foreign(&trunk, at(5));
     let loose = world.eni(&trunk).unwrap();

@@ -89,7 +89,7 @@ fn run(w: &mut World, op: &Op) -> Result<(), Ec2Error> {
         }
         Op::Tag { eni } => {
             let eni = nth(w, eni).id;
-            w.tag_foreign(&eni, "at", &now.to_string(), now)
+            w.tag_foreign(eni.as_str(), "at", &now.to_string(), now)
         }
         Op::Unassign { eni, n } => {
             let eni = nth(w, eni);
