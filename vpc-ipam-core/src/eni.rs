@@ -41,6 +41,8 @@ pub(crate) struct Cidr {
     pub(crate) remembered: bool,
     /// The host knows that its packets leave by this ENI.
     pub(crate) ready: bool,
+    /// Its place in the ENI's order.
+    listed: Option<Preference>,
 }
 
 /// Sums over CIDRs. Serving ones are confirmed, of the current allocation mode, and on an ENI that
@@ -107,6 +109,13 @@ impl Tally {
             singles singles_assigned singles_cooling foreign_idle leased resting orphaned);
     }
 
+    fn replace(&mut self, before: Self, after: Self) {
+        if before != after {
+            self.sub(before);
+            self.add(after);
+        }
+    }
+
     fn sub(&mut self, other: Self) {
         each_sum!(self, other, saturating_sub, slots entries unleased total assigned cooling unready
             singles singles_assigned singles_cooling foreign_idle leased resting orphaned);
@@ -150,6 +159,22 @@ pub(crate) struct HostSide {
 /// Order in which CIDRs are used: those that stand in for others last; most pods first, so that
 /// others become free; then never-used addresses, then those that rested longest.
 type Preference = (bool, Reverse<u64>, Rank, Prefix);
+
+/// Puts a CIDR where it belongs in the order.
+fn relist(order: &mut BTreeSet<Preference>, prefix: &Prefix, cidr: &mut Cidr, duty: Duty) {
+    let stands_in = duty.stands_in(prefix);
+    let serves = stands_in || duty.serves(prefix);
+    let assignable = cidr.confirmed && cidr.hinted.is_none() && cidr.ready && serves;
+    let next = if assignable { cidr.slots.next() } else { None };
+    let place = next.map(|(rank, _)| (stands_in, Reverse(cidr.slots.leased()), rank, *prefix));
+    if place == cidr.listed {
+        return;
+    }
+    if let Some(before) = std::mem::replace(&mut cidr.listed, place) {
+        order.remove(&before);
+    }
+    order.extend(place);
+}
 
 #[derive(Clone, Debug)]
 pub(crate) struct Eni {
@@ -313,7 +338,8 @@ impl Eni {
     /// Adds an unused CIDR; the host must learn of it before pods can have it.
     pub(crate) fn insert(&mut self, prefix: Prefix, hinted: Option<Time>) {
         let slots = Slots::new(prefix);
-        let cidr = Cidr { slots, confirmed: true, hinted, remembered: false, ready: false };
+        let cidr =
+            Cidr { slots, confirmed: true, hinted, remembered: false, ready: false, listed: None };
         self.enter(prefix, cidr);
         self.host.stale = true;
         self.unsaved = true;
@@ -332,58 +358,46 @@ impl Eni {
         prefix: &Prefix,
         change: impl FnOnce(&mut Cidr) -> R,
     ) -> Option<R> {
-        let mut cidr = self.leave(prefix)?;
-        let result = change(&mut cidr);
-        self.enter(*prefix, cidr);
+        let cidr = self.cidrs.get_mut(prefix)?;
+        let before = Tally::of(cidr, prefix, self.duty);
+        let result = change(cidr);
+        self.tally.replace(before, Tally::of(cidr, prefix, self.duty));
+        relist(&mut self.order, prefix, cidr, self.duty);
         Some(result)
     }
 
     /// Applies a change to every CIDR.
     pub(crate) fn edit_all(&mut self, mut change: impl FnMut(&Prefix, &mut Cidr)) {
-        let prefixes: Vec<Prefix> = self.cidrs.keys().copied().collect();
-        for prefix in prefixes {
-            self.edit(&prefix, |cidr| change(&prefix, cidr));
+        self.tally = Tally::default();
+        for (prefix, cidr) in &mut self.cidrs {
+            change(prefix, cidr);
+            self.tally.add(Tally::of(cidr, prefix, self.duty));
+            relist(&mut self.order, prefix, cidr, self.duty);
         }
     }
 
     /// Draws the conclusions from what is known of the ENI and from the settings.
     pub(crate) fn assess(&mut self, config: &PoolConfig) {
         let duty = Duty { mode: config.mode, standing: self.traits.standing(config) };
-        if self.duty == duty {
-            return;
-        }
-        let cidrs = std::mem::take(&mut self.cidrs);
-        self.order.clear();
-        self.tally = Tally::default();
-        self.duty = duty;
-        for (prefix, cidr) in cidrs {
-            self.enter(prefix, cidr);
+        if self.duty != duty {
+            self.duty = duty;
+            self.edit_all(|_, _| {});
         }
     }
 
     fn leave(&mut self, prefix: &Prefix) -> Option<Cidr> {
         let cidr = self.cidrs.remove(prefix)?;
         self.tally.sub(Tally::of(&cidr, prefix, self.duty));
-        if let Some(preference) = self.preference(prefix, &cidr) {
+        if let Some(preference) = cidr.listed {
             self.order.remove(&preference);
         }
         Some(cidr)
     }
 
-    fn enter(&mut self, prefix: Prefix, cidr: Cidr) {
+    fn enter(&mut self, prefix: Prefix, mut cidr: Cidr) {
         self.tally.add(Tally::of(&cidr, &prefix, self.duty));
-        if let Some(preference) = self.preference(&prefix, &cidr) {
-            self.order.insert(preference);
-        }
+        relist(&mut self.order, &prefix, &mut cidr, self.duty);
         self.cidrs.insert(prefix, cidr);
-    }
-
-    fn preference(&self, prefix: &Prefix, cidr: &Cidr) -> Option<Preference> {
-        let stands_in = self.duty.stands_in(prefix);
-        let serves = stands_in || self.duty.serves(prefix);
-        let assignable = cidr.confirmed && cidr.hinted.is_none() && cidr.ready && serves;
-        let (rank, _) = assignable.then(|| cidr.slots.next())??;
-        Some((stands_in, Reverse(cidr.slots.leased()), rank, *prefix))
     }
 
     /// Sums made from scratch, to check the ones that are kept.

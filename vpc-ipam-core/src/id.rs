@@ -1,9 +1,18 @@
-//! Identifiers, each a type of its own so that they cannot be mixed up.
+//! Identifiers, each a type of its own so that they cannot be mixed up. Those with a text share it
+//! between their clones.
 
-use std::{fmt, str::FromStr};
+use std::{
+    cmp::Ordering,
+    fmt,
+    hash::{Hash, Hasher},
+    str::FromStr,
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::lookup::hash_of;
 
 /// Longest identifier accepted. EC2 ids have 21 characters; container runtimes use 64.
 const ID_LEN_MAX: usize = 256;
@@ -39,7 +48,7 @@ macro_rules! ec2_id {
         $(#[$doc])*
         #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Parses an id; surrounding white space is not accepted.
@@ -55,7 +64,7 @@ macro_rules! ec2_id {
                 let ok = !body.is_empty()
                     && text.len() <= ID_LEN_MAX
                     && body.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-                if ok { Ok(Self(text.to_owned())) } else { Err(malformed($what, text, concat!($prefix, "…"))) }
+                if ok { Ok(Self(text.into())) } else { Err(malformed($what, text, concat!($prefix, "…"))) }
             }
 
             /// The id as EC2 spells it.
@@ -86,7 +95,7 @@ macro_rules! ec2_id {
 
         impl From<$name> for String {
             fn from(id: $name) -> Self {
-                id.0
+                id.as_str().to_owned()
             }
         }
     };
@@ -168,12 +177,15 @@ impl From<MacAddr> for String {
     }
 }
 
-/// What an allocation is keyed by: one interface of one sandbox on one network.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+/// What an allocation is keyed by: one interface of one sandbox on one network. Ordered by these, in
+/// reverse: network, sandbox, interface.
+#[derive(Clone, Eq, PartialEq)]
 pub struct SandboxKey {
-    network: String,
-    container_id: String,
-    if_name: String,
+    hash: u32,
+    network_len: u16,
+    container_id_len: u16,
+    /// All three parts without separators.
+    text: Arc<str>,
 }
 
 impl SandboxKey {
@@ -183,6 +195,7 @@ impl SandboxKey {
     ///
     /// If a part is empty or longer than any runtime makes it.
     pub fn new(network: &str, container_id: &str, if_name: &str) -> Result<Self, IdError> {
+        const { assert!(ID_LEN_MAX <= u16::MAX as usize) };
         for (what, text) in
             [("network name", network), ("container id", container_id), ("interface name", if_name)]
         {
@@ -193,32 +206,69 @@ impl SandboxKey {
                 return Err(malformed(what, text, "at most 256 bytes"));
             }
         }
+        let text: Arc<str> = [network, container_id, if_name].concat().into();
         Ok(Self {
-            network: network.to_owned(),
-            container_id: container_id.to_owned(),
-            if_name: if_name.to_owned(),
+            hash: hash_of(text.as_bytes()),
+            network_len: network.len() as u16,
+            container_id_len: container_id.len() as u16,
+            text,
         })
     }
 
     /// CNI network name, `aws-cni` in the usual conflist.
     pub fn network(&self) -> &str {
-        &self.network
+        self.parts().0
     }
 
     /// Sandbox id as the container runtime names it.
     pub fn container_id(&self) -> &str {
-        &self.container_id
+        self.parts().1
     }
 
     /// Interface name inside the pod.
     pub fn if_name(&self) -> &str {
-        &self.if_name
+        self.parts().2
+    }
+
+    fn parts(&self) -> (&str, &str, &str) {
+        let (network, rest) = self.text.split_at(self.network_len.into());
+        let (container_id, if_name) = rest.split_at(self.container_id_len.into());
+        (network, container_id, if_name)
+    }
+}
+
+impl Ord for SandboxKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.parts().cmp(&other.parts())
+    }
+}
+
+impl PartialOrd for SandboxKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Hash for SandboxKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u32(self.hash);
+    }
+}
+
+impl fmt::Debug for SandboxKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (network, container_id, if_name) = self.parts();
+        f.debug_struct("SandboxKey")
+            .field("network", &network)
+            .field("container_id", &container_id)
+            .field("if_name", &if_name)
+            .finish()
     }
 }
 
 impl fmt::Display for SandboxKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}", self.network, self.container_id, self.if_name)
+        write!(f, "{}/{}/{}", self.network(), self.container_id(), self.if_name())
     }
 }
 
@@ -262,5 +312,24 @@ mod tests {
     fn empty_key_parts_are_rejected() {
         assert_eq!(SandboxKey::new("", "c", "eth0"), Err(IdError::Empty { what: "network name" }));
         assert!(SandboxKey::new("aws-cni", "c", "eth0").is_ok());
+    }
+
+    #[test]
+    fn keys_differ_where_their_parts_do_and_sort_by_them() {
+        let key = |network, id, name| SandboxKey::new(network, id, name).expect("valid");
+        let keys =
+            [key("a", "bc", "d"), key("a", "c", "a"), key("ab", "a", "d"), key("ab", "c", "d")];
+        assert!(keys.is_sorted());
+        assert_ne!(keys[0], key("ab", "c", "d"), "the same text, cut elsewhere");
+        assert_ne!(keys[0], key("a", "b", "cd"));
+        assert_eq!(keys[0], key("a", "bc", "d"));
+        let all = keys[0].network().to_owned() + keys[0].container_id() + keys[0].if_name();
+        assert_eq!(all, "abcd");
+    }
+
+    #[test]
+    fn parts_may_be_of_any_alphabet() {
+        let key = SandboxKey::new("ñ", "日本", "ü").expect("valid");
+        assert_eq!(key.to_string(), "ñ/日本/ü");
     }
 }

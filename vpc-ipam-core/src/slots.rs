@@ -1,13 +1,11 @@
 //! The addresses of one secondary address or prefix: which are leased, resting or free.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::{net::IpAddr, sync::Arc};
 
 use crate::{
     addr::Prefix,
     id::{PodRef, SandboxKey},
+    records::Records,
     time::Time,
 };
 
@@ -24,8 +22,9 @@ pub(crate) struct Past {
 pub(crate) enum Use {
     Leased(SandboxKey),
     /// Cooling: too early for another pod.
-    Resting(Past),
-    Rested(Past),
+    Resting(Arc<Past>),
+    /// Free since then, but for its rest.
+    Rested(Time),
 }
 
 /// How good the next free address is; the smaller, the sooner it is taken.
@@ -37,12 +36,11 @@ pub(crate) enum Rank {
     Rested(Time),
 }
 
-/// Sparse, so that a `/80` of IPv6 costs no more than its pods.
+/// Which address of a block is next, and who has the others.
 #[derive(Clone, Debug)]
 pub(crate) struct Slots {
     cidr: Prefix,
-    used: BTreeMap<u128, Use>,
-    rested: BTreeSet<(Time, u128)>,
+    records: Records,
     /// No address below this one is without a record.
     fresh: u128,
     leased: u64,
@@ -51,14 +49,7 @@ pub(crate) struct Slots {
 
 impl Slots {
     pub(crate) fn new(cidr: Prefix) -> Self {
-        Self {
-            cidr,
-            used: BTreeMap::new(),
-            rested: BTreeSet::new(),
-            fresh: 0,
-            leased: 0,
-            resting: 0,
-        }
+        Self { cidr, records: Records::new(cidr.size()), fresh: 0, leased: 0, resting: 0 }
     }
 
     /// Number of addresses, saturating for IPv6 blocks shorter than `/64`.
@@ -80,60 +71,57 @@ impl Slots {
         if let Some(ip) = self.cidr.nth(self.fresh) {
             return Some((Rank::Fresh, ip));
         }
-        let (released, n) = self.rested.first()?;
-        Some((Rank::Rested(*released), self.cidr.nth(*n)?))
+        let (released, n) = self.records.first_rested()?;
+        Some((Rank::Rested(released), self.cidr.nth(n)?))
     }
 
     /// All free addresses, roughly in the order in which pods get them.
     pub(crate) fn free_addresses(&self) -> impl Iterator<Item = IpAddr> {
-        let fresh = (self.fresh..self.cidr.size()).filter(|n| !self.used.contains_key(n));
-        let rested = self.rested.iter().map(|(_, n)| *n);
+        let fresh = (self.fresh..self.cidr.size()).filter(|n| self.records.get(*n).is_none());
+        let rested = self.records.all_rested().into_iter().map(|(_, n)| n);
         fresh.chain(rested).filter_map(|n| self.cidr.nth(n))
     }
 
     /// Records a lease. False if the address lies outside or is leased already.
     pub(crate) fn lease(&mut self, ip: IpAddr, key: SandboxKey) -> bool {
         let Some(n) = self.cidr.index_of(ip) else { return false };
-        match self.used.get(&n) {
+        match self.records.get(n) {
             Some(Use::Leased(_)) => return false,
             Some(Use::Resting(_)) => self.resting = self.resting.saturating_sub(1),
-            Some(Use::Rested(past)) => {
-                self.rested.remove(&(past.released, n));
-            }
-            None => {}
+            Some(Use::Rested(_)) | None => {}
         }
-        self.used.insert(n, Use::Leased(key));
+        self.records.set(n, Some(Use::Leased(key)));
         self.leased = self.leased.saturating_add(1);
         self.skip_used();
         true
     }
 
     /// Ends a lease: the address rests, or, if no pod ever learnt of it, is as if never used.
-    pub(crate) fn free(&mut self, ip: IpAddr, past: Option<Past>) {
+    pub(crate) fn free(&mut self, ip: IpAddr, past: Option<Arc<Past>>) {
         let Some(n) = self.cidr.index_of(ip) else { return };
-        if !matches!(self.used.get(&n), Some(Use::Leased(_))) {
+        if !matches!(self.records.get(n), Some(Use::Leased(_))) {
             return;
         }
         self.leased = self.leased.saturating_sub(1);
-        if let Some(past) = past {
-            self.used.insert(n, Use::Resting(past));
+        if past.is_some() {
             self.resting = self.resting.saturating_add(1);
         } else {
-            self.used.remove(&n);
             self.fresh = self.fresh.min(n);
         }
+        self.records.set(n, past.map(Use::Resting));
     }
 
     /// Lets an address rest that was released before this block was known.
-    pub(crate) fn rest(&mut self, ip: IpAddr, past: Past) {
-        let Some(n) = self.cidr.index_of(ip).filter(|n| !self.used.contains_key(n)) else { return };
-        self.used.insert(n, Use::Resting(past));
+    pub(crate) fn rest(&mut self, ip: IpAddr, past: Arc<Past>) {
+        let unused = |n: &u128| self.records.get(*n).is_none();
+        let Some(n) = self.cidr.index_of(ip).filter(unused) else { return };
+        self.records.set(n, Some(Use::Resting(past)));
         self.resting = self.resting.saturating_add(1);
         self.skip_used();
     }
 
     fn skip_used(&mut self) {
-        while self.used.contains_key(&self.fresh) {
+        while self.records.get(self.fresh).is_some() {
             self.fresh = self.fresh.saturating_add(1);
         }
     }
@@ -141,17 +129,16 @@ impl Slots {
     /// Ends the rest of an address.
     pub(crate) fn rest_over(&mut self, ip: IpAddr) {
         let Some(n) = self.cidr.index_of(ip) else { return };
-        if let Some(Use::Resting(past)) = self.used.get(&n) {
-            let past = past.clone();
-            self.rested.insert((past.released, n));
-            self.used.insert(n, Use::Rested(past));
+        if let Some(Use::Resting(past)) = self.records.get(n) {
+            let released = past.released;
+            self.records.set(n, Some(Use::Rested(released)));
             self.resting = self.resting.saturating_sub(1);
         }
     }
 
     /// All addresses with a record, in order.
     pub(crate) fn used(&self) -> impl Iterator<Item = (IpAddr, &Use)> {
-        self.used.iter().filter_map(|(n, record)| Some((self.cidr.nth(*n)?, record)))
+        self.records.iter().filter_map(|(n, record)| Some((self.cidr.nth(n)?, record)))
     }
 }
 
@@ -164,8 +151,9 @@ mod tests {
         SandboxKey::new("aws-cni", &format!("c{n}"), "eth0").unwrap()
     }
 
-    fn past(released: u64) -> Past {
-        Past { pod: PodRef::default(), assigned: Time::ZERO, released: Time::from_millis(released) }
+    fn past(released: u64) -> Arc<Past> {
+        let released = Time::from_millis(released);
+        Arc::new(Past { pod: PodRef::default(), assigned: Time::ZERO, released })
     }
 
     fn take(slots: &mut Slots, n: u32) -> IpAddr {

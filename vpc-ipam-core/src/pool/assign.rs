@@ -254,15 +254,11 @@ impl Pool {
     }
 
     /// Forgets a lease. The address rests from `released` on; without it, it is free at once.
-    pub(super) fn end_lease(&mut self, key: &SandboxKey, released: Option<Time>) -> Option<Lease> {
-        let lease = self.leases.remove(key)?;
-        let past = released.map(|released| Past {
-            pod: lease.pod.clone(),
-            assigned: lease.assigned_at(),
-            released,
-        });
+    pub(super) fn end_lease(&mut self, key: &SandboxKey, released: Option<Time>) {
+        let Some(lease) = self.leases.remove(key) else { return };
+        let assigned = lease.assigned_at();
+        let past = released.map(|released| Past { pod: lease.pod, assigned, released });
         self.free_address(lease.place.as_ref(), lease.ip, past);
-        Some(lease)
     }
 
     /// Answers an ADD: from now on a pod may use the address.

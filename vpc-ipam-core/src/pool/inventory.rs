@@ -1,6 +1,6 @@
 //! ENIs and CIDRs entering and leaving the pool.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use super::{Place, Pool};
 use crate::{
@@ -166,8 +166,9 @@ impl Pool {
 
     /// Ends the use of an address, and what was kept for its sake. With `past`, the address rests.
     pub(super) fn free_address(&mut self, place: Option<&Place>, ip: IpAddr, past: Option<Past>) {
+        let past = past.map(Arc::new);
         if let Some(past) = &past {
-            self.cooling.push(ip, past.clone());
+            self.cooling.push(ip, Arc::clone(past), place.cloned());
         }
         let Some(place) = place else { return };
         let Some(eni) = self.enis.get_mut(&place.eni) else { return };

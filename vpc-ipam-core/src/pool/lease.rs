@@ -6,6 +6,7 @@ use crate::{
     addr::Prefix,
     checkpoint,
     id::{EniId, OpId, PodRef, SandboxKey},
+    lookup::Lookup,
     time::Time,
 };
 
@@ -86,7 +87,7 @@ pub(super) fn nanoseconds(now: Time) -> i64 {
 /// All leases, by owner and by address.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Leases {
-    by_key: BTreeMap<SandboxKey, Lease>,
+    by_key: Lookup<SandboxKey, Lease>,
     by_ip: BTreeMap<IpAddr, SandboxKey>,
 }
 

@@ -325,8 +325,12 @@ impl Pool {
 
     /// Ends what has had its time: rests of addresses.
     fn expire(&mut self, now: Time) {
-        while let Some(ip) = self.cooling.pop(|released| rested_at(released, &self.config) <= now) {
-            if let Some(place) = self.place_of(ip)
+        let over = |released| rested_at(released, &self.config) <= now;
+        while let Some((ip, place)) = self.cooling.pop(over) {
+            let known = |place: &Place| {
+                self.enis.get(&place.eni).is_some_and(|eni| eni.cidrs().contains_key(&place.cidr))
+            };
+            if let Some(place) = place.filter(known).or_else(|| self.place_of(ip))
                 && let Some(eni) = self.enis.get_mut(&place.eni)
             {
                 eni.edit(&place.cidr, |cidr| cidr.slots.rest_over(ip));
