@@ -250,7 +250,8 @@ impl Eni {
 
     /// Takes over what the cloud says of the ENI itself.
     pub(crate) fn refresh(&mut self, cloud: &CloudEni) {
-        let before = (self.spec(), self.traits);
+        let facts = |eni: &Self| (eni.mac, eni.device, eni.card, eni.subnet_cidr, eni.primary_ip);
+        let before = (facts(self), self.traits);
         self.traits.kind = cloud.kind;
         self.traits.excluded = cloud.excluded;
         self.mac = cloud.mac;
@@ -259,8 +260,8 @@ impl Eni {
         self.subnet = cloud.subnet.clone();
         self.subnet_cidr = cloud.subnet_cidr;
         self.primary_ip = cloud.primary_ip;
-        self.host.stale |= self.spec() != before.0;
-        self.unsaved |= (self.spec(), self.traits) != before;
+        self.host.stale |= facts(self) != before.0;
+        self.unsaved |= (facts(self), self.traits) != before;
     }
 
     /// The ENI as the cloud would describe it with these CIDRs.
@@ -322,9 +323,14 @@ impl Eni {
         &self.cidrs
     }
 
+    /// The CIDR that the next pod's address comes from.
+    pub(crate) fn next_cidr(&self) -> Option<&Prefix> {
+        self.order.first().map(|(_, _, _, prefix)| prefix)
+    }
+
     /// The CIDR that the next pod's address comes from, and that address.
     pub(crate) fn next(&self) -> Option<(Prefix, IpAddr)> {
-        let (_, _, _, prefix) = self.order.first()?;
+        let prefix = self.next_cidr()?;
         let (_, ip) = self.cidrs.get(prefix)?.slots.next()?;
         Some((*prefix, ip))
     }

@@ -3,6 +3,7 @@
 //! [`plan`] is a pure function of a [`View`]. The pool calls it after every event; a command line
 //! tool can call it with a view of its own to show what would happen.
 
+mod calm;
 mod fallback;
 mod grow;
 mod hold;
@@ -13,6 +14,7 @@ mod target;
 
 use std::time::Duration;
 
+pub(crate) use self::calm::{Calm, Outline, calm};
 pub use self::{
     hold::{Holds, KindHold, SubnetHolds},
     reason::{Reason, Shortage},

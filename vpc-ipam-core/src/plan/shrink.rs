@@ -197,7 +197,8 @@ fn eni_to_free<'a>(
     config: &PoolConfig,
     now: Time,
 ) -> (Option<&'a EniView>, Option<Time>) {
-    if !gate(view, totals, config) {
+    let idle = || view.enis.iter().any(|e| e.freeable && e.standing.grows() && e.occupied == 0);
+    if !gate(totals, config, idle) {
         return (None, None);
     }
     let mut revisit = None;
@@ -223,16 +224,15 @@ fn eni_to_free<'a>(
     (best, revisit)
 }
 
-/// Whether the pool is large enough that an ENI may go at all.
-fn gate(view: &View, totals: &Totals, config: &PoolConfig) -> bool {
+/// Whether the pool is large enough that an ENI may go at all; `idle`: there is one without pods.
+pub(super) fn gate(totals: &Totals, config: &PoolConfig, idle: impl FnOnce() -> bool) -> bool {
     if totals.band.is_some() || config.targets.has_ip_targets() {
         return true;
     }
     let per_eni = u64::from(config.addresses_per_eni());
     match config.mode {
         AllocationMode::Prefix => {
-            totals.available() >= (u64::from(config.targets.prefixes) + 1) * per_eni
-                || view.enis.iter().any(|e| e.freeable && e.standing.grows() && e.occupied == 0)
+            totals.available() >= (u64::from(config.targets.prefixes) + 1) * per_eni || idle()
         }
         AllocationMode::Secondary => {
             totals.available() >= (u64::from(config.targets.enis) + 1) * per_eni

@@ -11,6 +11,8 @@ use crate::{
     policy::{Band, Basis},
 };
 
+mod calm;
+
 const NOW: Time = Time::from_millis(10_000_000);
 
 fn config(mode: AllocationMode, targets: WarmTargets) -> PoolConfig {

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     checkpoint::Unknown,
     datapath::MAIN_TABLE,
+    eni::Eni,
     id::{OpId, PodRef, SandboxKey},
     slots::Past,
     time::Time,
@@ -101,19 +102,15 @@ impl Pool {
     /// The best free address of the pool: in a prefix rather than one that stands in for prefixes,
     /// and on the ENI with most pods, so that others become free.
     pub(super) fn pick(&self) -> Option<(Place, std::net::IpAddr)> {
-        self.enis
-            .values()
-            .filter(|eni| eni.usable())
-            .filter_map(|eni| Some((eni, eni.next()?)))
-            .min_by_key(|(eni, (cidr, _))| {
-                (
-                    eni.duty().stands_in(cidr),
-                    std::cmp::Reverse(eni.tally().leased),
-                    eni.device,
-                    &eni.id,
-                )
-            })
-            .map(|(eni, (cidr, ip))| (Place { eni: eni.id.clone(), cidr }, ip))
+        let has_free = |eni: &&Eni| eni.next_cidr().is_some() && eni.usable();
+        let order = |eni: &&Eni| {
+            let stands_in = eni.next_cidr().map(|cidr| eni.duty().stands_in(cidr));
+            // They come in the order of their ids, and the first of equal ones is taken.
+            (stands_in, std::cmp::Reverse(eni.tally().leased), eni.device)
+        };
+        let eni = self.enis.values().filter(has_free).min_by_key(order)?;
+        let (cidr, ip) = eni.next()?;
+        Some((Place { eni: eni.id.clone(), cidr }, ip))
     }
 
     /// Addresses that the next pods get, as far as it can be said now.

@@ -14,7 +14,7 @@ use crate::{
     config::CustomNetwork,
     eni::RETRY_CAP,
     id::{EniId, OpId},
-    plan::{self, Growth, Holds, Plan, Reason, Shrink},
+    plan::{self, Calm, Growth, Holds, Plan, Reason, Shrink},
     time::Time,
 };
 
@@ -83,6 +83,11 @@ impl Pool {
         }
         self.forget_old_holds(now);
         self.learn(now);
+        if let Some(calm) = plan::calm(&self.frame(), &self.enis.sums().outline, &self.config) {
+            self.growth.revisit = None;
+            self.growth.error.take_if(|_| calm == Calm::Enough);
+            return;
+        }
         let plan = self.plan(now);
         self.growth.revisit = plan.revisit;
         if self.waiting.anyone() > 0 && plan.grow.is_empty() {

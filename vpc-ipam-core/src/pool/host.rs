@@ -43,6 +43,28 @@ impl Pool {
 
     /// Issues what the host, and after it the cloud, has to learn.
     pub(super) fn schedule_host(&mut self, now: Time) {
+        let (stale, vacated) = (self.enis.sums().stale, self.enis.sums().vacated);
+        if stale > 0 {
+            self.set_up_stale(now);
+        }
+        if !self.may_give_back() {
+            return;
+        }
+        if vacated > 0 {
+            self.release_leaving();
+        }
+        let departing: Vec<EniSpec> = self
+            .departing
+            .values_mut()
+            .filter_map(|d| d.retry_at.take_if(|at| *at <= now).map(|_| d.spec.clone()))
+            .collect();
+        for spec in departing {
+            let op = Op::TearDown { eni: spec.id.clone() };
+            self.issue(op, |op| Action::TearDownEni { op, eni: spec });
+        }
+    }
+
+    fn set_up_stale(&mut self, now: Time) {
         let due = |at: Option<Time>| at.is_none_or(|at| at <= now);
         let stale: Vec<EniId> = self
             .enis
@@ -53,19 +75,6 @@ impl Pool {
             .collect();
         for id in stale {
             self.set_up(&id);
-        }
-        if !self.may_give_back() {
-            return;
-        }
-        self.release_leaving();
-        let departing: Vec<EniSpec> = self
-            .departing
-            .values_mut()
-            .filter_map(|d| d.retry_at.take_if(|at| *at <= now).map(|_| d.spec.clone()))
-            .collect();
-        for spec in departing {
-            let op = Op::TearDown { eni: spec.id.clone() };
-            self.issue(op, |op| Action::TearDownEni { op, eni: spec });
         }
     }
 
@@ -153,7 +162,8 @@ impl Pool {
 
     pub(super) fn host_timeout(&self) -> Option<Time> {
         let enis = self.enis.values().filter(|eni| eni.host.running.is_none() && !eni.missing);
-        let set_up = enis.filter_map(|eni| eni.host.retry_at).min();
+        let retrying = self.enis.sums().retrying > 0;
+        let set_up = if retrying { enis.filter_map(|eni| eni.host.retry_at).min() } else { None };
         if !self.may_give_back() {
             return set_up;
         }

@@ -41,7 +41,7 @@ impl Pool {
             eni.traits.disowned = self.foreign.contains_key(&cloud.id);
             eni.assess(&self.config);
             eni.mutated = self.sequence;
-            self.enis.insert(cloud.id.clone(), eni);
+            self.enis.insert(eni);
         }
         for cidr in &cloud.cidrs {
             self.add_cidr(&cloud.id, *cidr, authority, now);
@@ -71,8 +71,8 @@ impl Pool {
             eni.edit(&cidr, |c| (c.confirmed, c.hinted) = (true, hinted));
             return;
         }
-        let mut present = self.enis.values().filter(|eni| !eni.missing);
-        let primary = present.any(|eni| cidr.contains(eni.primary_ip));
+        let is_own = |eni: &Eni| !eni.missing && cidr.contains(eni.primary_ip);
+        let primary = self.enis.values().any(is_own);
         if primary || self.is_held(&cidr) {
             return;
         }
@@ -189,6 +189,9 @@ impl Pool {
 
     /// Lets go of ENIs that the cloud does not show once their last pod has gone.
     pub(super) fn forget_lost(&mut self, now: Time) {
+        if self.enis.sums().missing == 0 {
+            return;
+        }
         let lost: Vec<EniId> =
             self.enis.values().filter(|eni| eni.missing).map(|eni| eni.id.clone()).collect();
         for id in lost {

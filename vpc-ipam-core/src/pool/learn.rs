@@ -19,12 +19,10 @@ impl Pool {
 
     pub(super) fn learn(&mut self, now: Time) {
         let count = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
-        let tallies = self.enis.values().map(|eni| eni.tally());
-        let (leased, resting) =
-            tallies.fold((0, 0), |(leased, resting), t| (leased + t.leased, resting + t.resting));
+        let sums = self.enis.sums();
         let demand = Demand {
-            assigned: count(leased),
-            cooling: count(resting),
+            assigned: count(sums.leased),
+            cooling: count(sums.resting),
             waiting: count(self.waiting.anyone() as u64),
         };
         self.policy.observe(demand, &self.config, now);

@@ -132,6 +132,9 @@ impl Pool {
 
     /// Notes what has changed since the view was stored.
     pub(super) fn note_view(&mut self) {
+        if self.enis.sums().unsaved == 0 {
+            return;
+        }
         for eni in self.enis.values_mut() {
             self.memory.dirty |= std::mem::take(&mut eni.unsaved);
         }

@@ -4,6 +4,7 @@ mod action;
 mod assign;
 mod commit;
 mod cooling;
+mod enis;
 mod growth;
 mod host;
 mod inventory;
@@ -32,6 +33,7 @@ pub use self::{
 };
 use self::{
     cooling::Cooling,
+    enis::Enis,
     growth::GrowthState,
     host::Departing,
     inventory::Gone,
@@ -49,7 +51,6 @@ use crate::{
     checkpoint::{Changes, Checkpoint},
     cloud::AddressCount,
     config::PoolConfig,
-    eni::Eni,
     id::{EniId, OpId, PodRef, SandboxKey},
     plan::earlier,
     policy::WarmPolicy,
@@ -115,7 +116,7 @@ pub struct Pool {
     ops: BTreeMap<OpId, Op>,
     actions: VecDeque<Action>,
     replies: VecDeque<Reply>,
-    enis: BTreeMap<EniId, Eni>,
+    enis: Enis,
     /// Which ENI holds a CIDR; no two CIDRs in it overlap.
     owners: BTreeMap<Prefix, EniId>,
     /// ENIs that take a place but are not ours to use. Some may be in the pool for the sake of their pods.
@@ -185,7 +186,7 @@ impl Pool {
             ops: BTreeMap::new(),
             actions: VecDeque::new(),
             replies: VecDeque::new(),
-            enis: BTreeMap::new(),
+            enis: Enis::default(),
             owners: BTreeMap::new(),
             foreign: BTreeMap::new(),
             foreign_trunk: false,
@@ -340,14 +341,24 @@ impl Pool {
 
     /// Draws all conclusions from what has just changed.
     fn settle(&mut self, now: Time) {
+        self.refresh_sums();
         self.forget_lost(now);
         self.serve(now);
         self.expire_waiting(now);
         self.schedule_describe(now);
+        self.refresh_sums();
         self.evaluate(now);
+        self.refresh_sums();
         self.note_view();
+        self.refresh_sums();
         self.schedule_host(now);
-        self.ready |= self.is_set_up();
+        self.ready = self.ready || self.is_set_up();
+        self.refresh_sums();
+    }
+
+    /// Must come between a change of ENIs and a look at the sums over them.
+    fn refresh_sums(&mut self) {
+        self.enis.refresh(self.config.slots);
     }
 
     fn next_op(&mut self) -> OpId {

@@ -280,6 +280,7 @@ fn disowned_text(eni: &Eni) -> Option<String> {
 impl Pool {
     /// Compares everything that is kept for speed with what it is made from.
     pub(crate) fn audit(&self) -> Result<(), String> {
+        self.enis.audit(self.config.slots)?;
         let mut cooling = 0;
         let mut leased = 0;
         for eni in self.enis.values() {

@@ -24,11 +24,15 @@ impl Pool {
             view.holds = self.growth.supply.holds_of(&eni.subnet);
             view
         };
+        let enis = self.enis.values().filter(|eni| is_in_view(eni)).map(summary).collect();
+        View { enis, ..self.frame() }
+    }
+
+    /// The view without its ENIs.
+    pub(super) fn frame(&self) -> View {
         let departing = self.departing.values().filter(|d| d.delete).count();
-        // What has been disowned is among the foreign ones.
-        let enis = self.enis.values().filter(|eni| !eni.missing && !eni.traits.disowned);
         View {
-            enis: enis.map(summary).collect(),
+            enis: Vec::new(),
             other_enis: narrow(self.foreign.len() + departing),
             trunk: self.has_trunk(),
             unschedulable: self.unschedulable,
@@ -77,7 +81,13 @@ impl Pool {
     }
 }
 
-fn summary(eni: &Eni) -> EniView {
+/// What has been disowned is among the foreign ones.
+pub(super) fn is_in_view(eni: &Eni) -> bool {
+    !eni.missing && !eni.traits.disowned
+}
+
+/// One ENI as the planner sees it, but for what is said of its subnet.
+pub(super) fn summary(eni: &Eni) -> EniView {
     let tally = eni.tally();
     let mut view = EniView::new(eni.id.clone(), eni.device);
     view.standing = eni.duty().standing;
