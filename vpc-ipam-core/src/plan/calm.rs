@@ -100,7 +100,7 @@ pub(crate) fn calm(frame: &View, outline: &Outline, config: &PoolConfig) -> Opti
     if frame.waiting > 0 || outline.odd > 0 || config.family != Family::V4 {
         return None;
     }
-    if !config.provisioning || frame.draining {
+    if !config.provisions() || frame.draining {
         return Some(Calm::Enough);
     }
     let totals = outline.totals(frame, config);

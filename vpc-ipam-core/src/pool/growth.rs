@@ -15,11 +15,18 @@ use crate::{
     eni::RETRY_CAP,
     id::{EniId, OpId},
     plan::{self, Calm, Growth, Holds, Plan, Reason, Shrink},
+    subnet::ROLE_TAG,
     time::Time,
 };
 
 /// First delay after a failure that would meet any request, such as throttling.
 const RETRY: Duration = Duration::from_secs(1);
+/// How long no ENI is made after one was born in a subnet that is excluded for pods: it is people who
+/// change the tags of subnets, and each try costs an ENI that goes a minute later.
+const EXCLUDED_PAUSE: Duration = Duration::from_secs(600);
+/// Age up to which an ENI counts as just made when EC2 first shows that it is excluded: the time
+/// between two reads, and some for the answer.
+const NEW_ENI_AGE_MAX: Duration = Duration::from_secs(120);
 
 /// What earlier attempts have taught.
 #[derive(Clone, Debug)]
@@ -236,6 +243,7 @@ impl Pool {
                     self.gone_cidrs.remove(cidr);
                 }
                 self.adopt(&cloud, Authority::Ec2, now);
+                self.note_exclusion(&cloud, now);
             }
             Err(error) => {
                 if !self.learn_from(&error, Source::NewEni, count, now) {
@@ -244,6 +252,34 @@ impl Pool {
                 }
             }
         }
+    }
+
+    /// The next ENI would lie where this one does, which the pool has just made: in a subnet that is
+    /// excluded for pods.
+    pub(super) fn note_exclusion(&mut self, eni: &CloudEni, now: Time) {
+        if !eni.excluded {
+            return;
+        }
+        self.growth.hold_create = Some(now + EXCLUDED_PAUSE);
+        self.growth.error = Some(format!(
+            "the new ENI {} serves no pods, because its subnet {} is excluded for them by its tags; \
+             correct {ROLE_TAG} or the ENIConfig",
+            eni.id, eni.subnet
+        ));
+    }
+
+    /// True if the pool made the ENI so lately that it may not have known that it is excluded.
+    pub(super) fn is_newly_excluded(&self, shown: &CloudEni, now: Time) -> bool {
+        let new = |eni: &crate::eni::Eni| {
+            !eni.traits.excluded && !eni.traits.primary && now.since(eni.since) <= NEW_ENI_AGE_MAX
+        };
+        shown.excluded && self.enis.get(&shown.id).is_some_and(new)
+    }
+
+    /// The next ENI may lie elsewhere.
+    pub(super) fn try_creation_again(&mut self) {
+        self.growth.hold_create = None;
+        self.growth.error = None;
     }
 
     /// Learns from a failed growth; false if nothing but the one object is to be left alone.

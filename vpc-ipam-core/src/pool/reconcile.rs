@@ -158,6 +158,9 @@ impl Pool {
             if !authoritative && let Some(known) = self.enis.get(&eni.id) {
                 (eni.kind, eni.excluded) = (known.traits.kind, known.traits.excluded);
             }
+            if authoritative && self.is_newly_excluded(&eni, now) {
+                self.note_exclusion(&eni, now);
+            }
             self.take_in(eni, authoritative || self.config.metadata_only, sequence, now);
         }
         if authoritative {

@@ -10,6 +10,9 @@ impl Pool {
             // Whose an ENI is may look different now.
             self.describe_soon(now);
         }
+        if self.config.custom_network != config.custom_network {
+            self.try_creation_again();
+        }
         if !config.provisions() {
             self.keep_what_was_leaving();
         }

@@ -107,9 +107,11 @@ impl Datapath for FakeDatapath {
         let mut state = lock(&self.state);
         state.set_ups += 1;
         state.check(eni, true)?;
-        // A source leaves by one ENI only: the last set-up that names it decides.
+        // An address leaves by one ENI only: the last set-up that names it decides, and a block that
+        // overlaps it goes as a whole.
+        let overlaps = |a: &Prefix, b: &Prefix| a.covers(b) || b.covers(a);
         for other in state.enis.values_mut().filter(|other| other.id != eni.id) {
-            other.sources.retain(|source| !eni.sources.contains(source));
+            other.sources.retain(|source| !eni.sources.iter().any(|s| overlaps(s, source)));
         }
         state.enis.insert(eni.id.clone(), eni.clone());
         Ok(())

@@ -239,3 +239,55 @@ fn a_missing_eniconfig_does_not_stop_enis_that_are_there() {
     }
     assert_eq!(bench.shape().0, [0, 9]);
 }
+
+/// A custom network, and the ENI that was made in it for pod 1.
+fn made_in_custom_network(excluded_at_birth: bool) -> (Bench, crate::id::EniId, crate::id::OpId) {
+    let mut custom = config(Secondary, warm_ips(2, 0));
+    custom.custom_network = pods_network();
+    let mut bench = Bench::new(custom);
+    bench.hold = creates;
+    let op = bench.ask(1);
+    let Some(Action::CreateEni { op: create, request }) = bench.held.pop() else {
+        panic!("none made")
+    };
+    let id = bench.attach_eni();
+    bench.assign_in_cloud(&id, request.count);
+    bench.eni(&id).excluded = excluded_at_birth;
+    let made = bench.enis[&id].clone();
+    bench.pool.handle(Event::EniCreated { op: create, result: Ok(made) }, bench.now);
+    bench.run();
+    (bench, id, op)
+}
+
+#[test]
+fn an_eni_that_is_born_excluded_is_not_made_over_and_over() {
+    let (mut bench, id, op) = made_in_custom_network(true);
+    bench.pass_s(45);
+    let text = bench.reply(op).unwrap_err().to_string();
+    assert!(text.contains("excluded for them by its tags"), "{text}");
+    bench.pass_s(500);
+    let degraded = bench.pool.stats().degraded.join("; ");
+    assert!(degraded.contains("eni-1 serves no pods, because its subnet subnet-1"), "{degraded}");
+    assert_eq!((bench.count(creates), bench.enis.len()), (1, 1), "it has gone again: {id}");
+    bench.pass_s(60);
+    assert_eq!(bench.count(creates), 2, "somebody may have corrected it");
+    // Another network, another chance.
+    bench.held.clear();
+    let (mut bench, ..) = made_in_custom_network(true);
+    bench.hold = |_| false;
+    let (subnet, groups) = ("subnet-3".parse().unwrap(), Vec::new());
+    bench.reconfigure(|c| c.custom_network = CustomNetwork::Subnet { subnet, groups });
+    bench.add(2);
+}
+
+#[test]
+fn an_eni_that_turns_out_to_be_excluded_has_no_successor_there() {
+    let (mut bench, id, op) = made_in_custom_network(false);
+    assert!(bench.reply(op).is_ok());
+    bench.eni(&id).excluded = true;
+    bench.pass_s(300);
+    let degraded = bench.pool.stats().degraded.join("; ");
+    assert!(degraded.contains("serves no pods, because its subnet"), "{degraded}");
+    assert_eq!(bench.count(creates), 1);
+    assert_eq!(bench.eni(&id).cidrs.len(), 1, "its pod keeps its address");
+}

@@ -1,6 +1,7 @@
 //! The cloud port on the EC2 model.
 
 mod convert;
+mod discovery;
 
 use std::{
     collections::BTreeSet,
@@ -14,6 +15,7 @@ use async_trait::async_trait;
 
 pub(super) use self::convert::cloud_eni;
 use self::convert::{cloud_error, imds_eni, ipv4_request, not_launched};
+use self::discovery::subnet_for;
 use super::{
     ec2::{
         AssignIpv6Addresses, AssignPrivateIpAddresses, AttachNetworkInterface,
@@ -145,7 +147,10 @@ impl ModelCloud {
     fn create(&self, world: &mut World, request: &CreateEni) -> Result<CloudEni, Ec2Error> {
         let now = self.now();
         let instance = world.instance(&self.instance).ok_or_else(not_launched)?;
-        let subnet = request.subnet.clone().unwrap_or_else(|| instance.subnet.clone());
+        let subnet = match &request.subnet {
+            Some(subnet) => subnet.clone(),
+            None => subnet_for(world, instance)?,
+        };
         let mut create = CreateNetworkInterface::new(subnet);
         create.ipv4 = ipv4_request(request.count);
         // The ENI's own; a prefix instead of it would leave the ENI without one.
