@@ -94,6 +94,7 @@ impl Pool {
         let Some(lease) = self.leases.get_mut(key) else { return Assign::Pending(op) };
         lease.phase = Phase::Adding { op, generation };
         lease.made_by = terms.made_by.or(Some(op));
+        lease.interfaces = terms.interfaces;
         lease.allocated_ns = nanoseconds(now);
         self.reply_with_assignment(released, key);
         Assign::Pending(op)

@@ -58,6 +58,11 @@ impl MemoryStore {
         lock(&self.state).temporary.clone()
     }
 
+    /// True while saves are to fail.
+    pub fn fails(&self) -> bool {
+        lock(&self.state).failures > 0
+    }
+
     /// What a restart would find.
     pub fn content(&self) -> Option<Vec<u8>> {
         lock(&self.state).content.clone()

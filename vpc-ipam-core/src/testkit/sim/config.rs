@@ -10,7 +10,7 @@ use crate::{
     pool::Action,
     testkit::{
         check::Violation,
-        ec2::{Allocation, Delays, World, WorldConfig, WorldError, instance_type},
+        ec2::{Allocation, Delays, Ec2Error, World, WorldConfig, WorldError, instance_type},
     },
 };
 
@@ -30,6 +30,12 @@ pub enum SimError {
     /// A malformed block.
     #[error(transparent)]
     Prefix(#[from] PrefixError),
+    /// The model of EC2 refused to set the scene.
+    #[error("the scene cannot be set: {error}")]
+    Refused {
+        /// Its answer.
+        error: Ec2Error,
+    },
     /// An instance type that the model does not know.
     #[error("instance type {0:?} is not in the model's catalog")]
     UnknownInstanceType(String),

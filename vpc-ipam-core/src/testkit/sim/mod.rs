@@ -14,6 +14,7 @@
 //! ```
 
 mod agenda;
+mod cards;
 mod config;
 mod crash;
 mod fleet;
@@ -32,6 +33,7 @@ use std::{
 
 use self::agenda::{Agenda, Item};
 pub use self::{
+    cards::{CardsConfig, CardsSim},
     config::{Detail, Latency, SimConfig, SimError},
     crash::{InFlight, Kill, Moment},
     fleet::Fleet,
