@@ -32,9 +32,11 @@ pub(super) struct Gone {
 impl Pool {
     /// Takes an ENI into the pool, or what is new of a known one.
     pub(super) fn adopt(&mut self, cloud: &CloudEni, authority: Authority, now: Time) {
+        let mut new = true;
         if let Some(eni) = self.enis.get_mut(&cloud.id) {
             eni.refresh(cloud);
-            eni.unsaved |= std::mem::take(&mut eni.missing);
+            new = std::mem::take(&mut eni.missing);
+            eni.unsaved |= new;
             eni.assess(&self.config);
         } else {
             let mut eni = Eni::new(cloud, &self.config, now);
@@ -43,8 +45,19 @@ impl Pool {
             eni.mutated = self.sequence;
             self.enis.insert(eni);
         }
+        if new && authority == Authority::Ec2 {
+            self.give_up_own_address(cloud.primary_ip);
+        }
         for cidr in &cloud.cidrs {
             self.add_cidr(&cloud.id, *cidr, authority, now);
+        }
+    }
+
+    /// EC2 has given an address to an ENI for itself: whichever block had it is not the node's any more,
+    /// although no view has said so yet.
+    fn give_up_own_address(&mut self, ip: IpAddr) {
+        if let Some(place) = self.place_of(ip) {
+            self.lose_cidr(&place.eni, &place.cidr);
         }
     }
 
@@ -145,8 +158,7 @@ impl Pool {
     pub(super) fn lose_cidr(&mut self, id: &EniId, cidr: &Prefix) {
         let Some(eni) = self.enis.get_mut(id) else { return };
         if eni.cidrs().get(cidr).is_some_and(|c| c.slots.leased() > 0) {
-            eni.edit(cidr, |c| c.confirmed = false);
-            eni.unsaved = true;
+            eni.unsaved |= eni.edit(cidr, |c| std::mem::take(&mut c.confirmed)) == Some(true);
         } else {
             self.drop_cidr(id, cidr);
         }
@@ -155,8 +167,7 @@ impl Pool {
     /// The cloud does not show this ENI: it goes, or, while pods use it, stays out of use.
     pub(super) fn lose_eni(&mut self, id: &EniId) {
         let Some(eni) = self.enis.get_mut(id) else { return };
-        eni.missing = true;
-        eni.unsaved = true;
+        eni.unsaved |= !std::mem::replace(&mut eni.missing, true);
         eni.leaving.clear();
         let cidrs: Vec<Prefix> = eni.cidrs().keys().copied().collect();
         for cidr in cidrs {

@@ -57,6 +57,22 @@ fn the_view_is_stored_when_it_changes_and_never_for_a_pod() {
 }
 
 #[test]
+fn the_view_is_not_stored_again_at_every_read_while_an_orphan_lives() {
+    let mut bench = Bench::new(remembering(warm_ips(0, 12)));
+    bench.pass_s(1);
+    let ips: Vec<_> = (0..10).map(|n| bench.add(n)).collect();
+    // One pod on an address that the cloud takes, one on an ENI that it takes.
+    let id = bench.primary();
+    bench.eni(&id).cidrs.retain(|cidr| !cidr.contains(ips[0]));
+    bench.enis.retain(|other, _| *other == id);
+    bench.pass_s(120);
+    assert_eq!(bench.pool.stats().orphaned, 2);
+    let before = writes(&bench);
+    bench.pass_s(900);
+    assert_eq!(writes(&bench), before);
+}
+
+#[test]
 fn nothing_is_given_back_before_the_view_without_it_is_stored() {
     for (before, after) in [((0, 4), (0, 2)), ((0, 12), (0, 2))] {
         let mut bench = Bench::new(remembering(warm_ips(before.0, before.1)));

@@ -248,6 +248,33 @@ fn a_nodes_own_address_never_enters_the_pool() {
 }
 
 #[test]
+fn an_address_that_ec2_gave_to_a_new_eni_for_itself_is_given_to_no_pod() {
+    let mut bench = Bench::new(config(Secondary, warm_ips(2, 9)));
+    bench.hold = |a| matches!(a, Action::CreateEni { .. });
+    bench.pass_s(1);
+    let ips: Vec<_> = (0..8).map(|n| bench.add(n)).collect();
+    let used = ips[0];
+    let Some(Action::CreateEni { op, .. }) = bench.held.pop() else { panic!("{:?}", bench.held) };
+    // Somebody takes an address from the full ENI, and EC2 gives it to the new one for itself. No view has
+    // shown that.
+    let id = bench.primary();
+    let taken = bench.eni(&id).cidrs.pop().unwrap();
+    let new = bench.attach_eni();
+    bench.assign_in_cloud(&new, AddressCount::Secondary(1));
+    bench.eni(&new).primary_ip = taken.base();
+    let created = bench.enis[&new].clone();
+    bench.pool.handle(Event::EniCreated { op, result: Ok(created) }, bench.now);
+    bench.run();
+    assert_ne!(bench.add(8), taken.base());
+    // A pod that has the address of a further one keeps it, as an orphan.
+    let new = bench.attach_eni();
+    bench.eni(&new).primary_ip = used;
+    bench.next_read();
+    assert_eq!(bench.pool.stats().orphaned, 1);
+    assert!(bench.pool.checkpoint().leases.iter().any(|lease| lease.ip == used));
+}
+
+#[test]
 fn a_vanished_eni_is_taken_down_after_the_set_up_that_still_runs() {
     let mut bench = Bench::new(config(Secondary, WarmTargets::default()));
     bench.hold = |a| matches!(a, Action::SetUpEni { eni, .. } if eni.device == 1);
