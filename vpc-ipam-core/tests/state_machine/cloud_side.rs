@@ -230,8 +230,9 @@ impl Model {
     }
 
     fn adopt(&mut self, cloud: &CloudEni, now: Time) {
+        let mut new = true;
         if let Some(eni) = self.eni_mut(&cloud.id) {
-            eni.missing = false;
+            new = std::mem::take(&mut eni.missing);
         } else {
             self.enis.push(Eni {
                 id: cloud.id.clone(),
@@ -247,6 +248,12 @@ impl Model {
                 changed: self.changes,
                 leaving: Vec::new(),
             });
+        }
+        if new {
+            // Whatever block had that address is not the node's any more.
+            let own = |cidr: &Cidr| cidr.cidr.contains(cloud.primary_ip);
+            self.cidrs.iter_mut().filter(|c| own(c)).for_each(|c| c.confirmed = false);
+            self.cidrs.retain(|cidr| !own(cidr) || has_pods(cidr));
         }
         for cidr in &cloud.cidrs {
             self.add_cidr(&cloud.id, *cidr);

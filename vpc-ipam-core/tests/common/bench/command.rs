@@ -15,7 +15,10 @@ pub(crate) const SANDBOXES: u32 = 20;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Kind {
     Store,
+    /// Changes.
     Cloud,
+    /// Views. They are taken at once and shown late.
+    Read,
     Host,
 }
 
@@ -90,7 +93,8 @@ fn script() -> impl Strategy<Value = Script> {
 }
 
 fn command() -> impl Strategy<Value = Command> {
-    let kind = select(vec![Kind::Store, Kind::Store, Kind::Store, Kind::Host, Kind::Cloud]);
+    let kind =
+        select(vec![Kind::Store, Kind::Store, Kind::Store, Kind::Host, Kind::Cloud, Kind::Read]);
     prop_oneof![
         14 => (0..SANDBOXES).prop_map(Command::Add),
         7 => (0..=SANDBOXES).prop_map(Command::Del),
@@ -119,7 +123,7 @@ fn command() -> impl Strategy<Value = Command> {
 /// Once in a while a node is drained at last.
 pub(crate) fn commands() -> impl Strategy<Value = Vec<Command>> {
     let commands = prop::collection::vec(command(), 1..80);
-    (commands, prop::option::weighted(0.05, 0..80usize)).prop_map(|(mut commands, drain)| {
+    (commands, prop::option::weighted(0.1, 0..80usize)).prop_map(|(mut commands, drain)| {
         if let Some(n) = drain {
             commands.insert(n.min(commands.len()), Command::Drain);
         }

@@ -45,6 +45,7 @@ impl Call {
             Self::Done(kind, _) => *kind,
             Self::Asked(Action::Persist { .. }, _) => Kind::Store,
             Self::Asked(Action::SetUpEni { .. } | Action::TearDownEni { .. }, _) => Kind::Host,
+            Self::Asked(Action::Describe { .. }, _) => Kind::Read,
             Self::Asked(..) => Kind::Cloud,
         }
     }
@@ -205,12 +206,21 @@ impl<W: Watch> Bench<W> {
         Err(format!("more than {CALLS_MAX} timeouts until {end}"))
     }
 
-    /// Calls that are not held back happen, oldest first.
+    /// Calls that are not held back happen, oldest first, and what is due now.
     pub(crate) fn flow(&mut self) -> Outcome {
         for _ in 0..CALLS_MAX {
+            let taken = |call: &Call| matches!(call, Call::Asked(Action::Describe { .. }, _));
+            if let Some(n) = self.calls.iter().position(taken) {
+                self.execute(n);
+            }
             let free = |call: &Call| !self.held.contains(&call.kind());
-            let Some(n) = self.calls.iter().position(free) else { return Ok(()) };
-            self.answer(n)?;
+            if let Some(n) = self.calls.iter().position(free) {
+                self.answer(n)?;
+            } else if self.driver.poll_timeout().is_some_and(|at| at <= self.now) {
+                self.tell(Event::Timeout)?;
+            } else {
+                return Ok(());
+            }
         }
         Err(format!("more than {CALLS_MAX} calls at {}", self.now))
     }

@@ -1,13 +1,9 @@
 //! Random histories of a node: pods, time, failures, crashes and interference. Every step is checked
 //! by the simulation; what is checked is in `testkit::check` and `testkit::sim`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
-
-mod common;
-
 use std::time::Duration;
 
-use common::scripts::{PODS, any_config, config, hostile, in_flight, peaceful, script};
+use crate::common::scripts::{PODS, any_config, config, hostile, in_flight, peaceful, script};
 use proptest::prelude::*;
 use vpc_ipam_core::{
     cloud::InstanceLimits,
@@ -27,7 +23,7 @@ fn check<T, E: std::fmt::Display>(result: Result<T, E>) -> Result<T, TestCaseErr
 }
 
 /// Plays it, then everything works again and nothing changes any more.
-fn play_to_rest(script: &Script) -> Result<Sim, TestCaseError> {
+pub(crate) fn play_to_rest(script: &Script) -> Result<Sim, TestCaseError> {
     let mut sim = check(play(script))?;
     check(sim.come_to_rest(REST))?;
     Ok(sim)
