@@ -8,7 +8,7 @@ use crate::{
     driver::{Driver, Job},
     hint,
     pool::{Event, Pool},
-    testkit::check::Violation,
+    testkit::check::{self, Violation},
     time::Time,
 };
 
@@ -134,6 +134,9 @@ impl Sim {
     /// The first violation, an unreadable state file included.
     pub fn crash_with(&mut self, in_flight: InFlight) -> Result<(), Violation> {
         self.doom.unchecked = false;
+        if self.config.detail.checks {
+            check::restorable(self.driver.pool(), self.now)?;
+        }
         self.end_calls(in_flight)?;
         self.restarts += 1;
         let content = self.store.content();
@@ -149,8 +152,9 @@ impl Sim {
         }
         self.driver =
             Driver::new(pool, self.cloud.clone(), self.datapath.clone(), self.store.clone());
-        // The cooldown is not stored.
+        // Neither the cooldown is stored, nor what was given back.
         self.released.clear();
+        self.given_back.clear();
         let unanswered = std::mem::take(&mut self.requests);
         self.drain()?;
         for request in unanswered.into_values() {
@@ -216,6 +220,9 @@ impl Sim {
             return self.kill().map(|()| None);
         }
         let event = run(job)?;
+        if what == "Persist" && self.is_checked() {
+            check::stored(self.store.content().as_deref(), &self.running)?;
+        }
         if self.comes(Moment::After(what)) {
             return self.kill().map(|()| None);
         }

@@ -21,6 +21,7 @@ mod fleet;
 mod kubelet;
 mod outside;
 mod pods;
+mod reading;
 mod rest;
 mod tally;
 
@@ -48,6 +49,7 @@ use super::{
     lock,
 };
 use crate::{
+    addr::Prefix,
     backoff::Jitter,
     driver::{Driver, Job},
     id::{EniId, InstanceId, OpId, SandboxKey},
@@ -82,6 +84,8 @@ pub struct Sim {
     released: BTreeMap<IpAddr, (Time, SandboxKey)>,
     /// Addresses that somebody else took from the node, so that EC2 need not show them.
     taken: BTreeSet<IpAddr>,
+    /// When what was given back to EC2.
+    given_back: BTreeMap<Prefix, Time>,
     /// ENIs that somebody else detached.
     lost_enis: BTreeSet<EniId>,
     refused: Vec<(SandboxKey, String)>,
@@ -142,6 +146,7 @@ impl Sim {
             released: BTreeMap::new(),
             taken: BTreeSet::new(),
             lost_enis: BTreeSet::new(),
+            given_back: BTreeMap::new(),
             refused: Vec::new(),
             answers: VecDeque::new(),
             failures: CloudFailures::default(),
@@ -209,7 +214,7 @@ impl Sim {
             Some(Item::Deliver(event)) => {
                 self.changes += u64::from(changes_cloud(&event));
                 self.failures.note(&event);
-                self.driver.handle(event, self.now);
+                self.hear(event)?;
             }
             None => self.driver.handle(Event::Timeout, self.now),
         }
@@ -236,6 +241,7 @@ impl Sim {
 
     fn start(&mut self, action: Action) {
         let detail = self.config.detail;
+        self.note_given_back(&action);
         if detail.history {
             self.actions.push((self.now, action.clone()));
         }
@@ -271,7 +277,13 @@ impl Sim {
     ///
     /// The first violation.
     pub fn check(&self) -> Result<(), Violation> {
-        check::pool(self.driver.pool())?;
+        let pool = self.driver.pool();
+        check::pool(pool)?;
+        check::planned(&pool.view(), pool.config(), &pool.plan(self.now), self.now)?;
+        // EC2 may use again what others took.
+        if self.taken.is_empty() {
+            check::primaries(pool, &self.world(), &self.instance)?;
+        }
         self.check_pods()
     }
 

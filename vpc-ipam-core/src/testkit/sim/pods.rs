@@ -6,7 +6,8 @@ use super::Sim;
 use crate::{
     id::{EniId, PodRef, SandboxKey},
     pool::{Assign, AssignError, Assignment, Release},
-    testkit::check::Violation,
+    stats::Stats,
+    testkit::check::{self, Violation},
     time::Time,
 };
 
@@ -49,7 +50,12 @@ impl Sim {
     /// The first violation.
     pub fn add(&mut self, number: u32) -> Result<(), Violation> {
         let (key, pod) = sandbox(number)?;
-        match self.driver.pool_mut().assign(key.clone(), pod, self.now) {
+        let before = self.is_checked().then(|| self.driver.pool().stats());
+        let answer = self.driver.pool_mut().assign(key.clone(), pod, self.now);
+        if let (Some(before), Ok(Assign::Pending(_))) = (before, &answer) {
+            self.check_choice(&before, &key)?;
+        }
+        match answer {
             Ok(Assign::Ready(assignment)) => {
                 let known = self.running.get(&key).copied();
                 // A daemon that was killed may have given it to a sandbox that nobody waits for.
@@ -181,6 +187,9 @@ impl Sim {
         if self.config.detail.checks {
             self.check_start(&key, got)?;
         }
+        if self.is_checked() && self.config.detail.state_file {
+            check::stored(self.store.content().as_deref(), [(&key, &got.ip)])?;
+        }
         self.running.insert(key, got.ip);
         Ok(())
     }
@@ -206,6 +215,19 @@ impl Sim {
             return Err(Violation(format!("{ip} was given out, but is not on {:?}", got.eni)));
         }
         Ok(())
+    }
+
+    /// If the sandbox was given an address just now, it was the right one to choose.
+    fn check_choice(&self, before: &Stats, key: &SandboxKey) -> Result<(), Violation> {
+        let pool = self.driver.pool();
+        let ip_of = |stats: &Stats| {
+            let addresses = stats.enis.iter().flat_map(|eni| &eni.cidrs).flat_map(|c| &c.addresses);
+            addresses.into_iter().find(|a| a.key.as_ref() == Some(key)).map(|a| a.ip)
+        };
+        match ip_of(&pool.stats()) {
+            Some(ip) if ip_of(before).is_none() => check::placement(before, pool.config(), ip),
+            _ => Ok(()),
+        }
     }
 
     /// The ENI of this node that holds `ip` in EC2.
