@@ -58,8 +58,9 @@ pub fn unchanged(before: &Snapshot, pool: &Pool) -> Result<(), Violation> {
 /// The first that has gone.
 pub fn no_lease_lost(before: &Snapshot, pool: &Pool) -> Result<(), Violation> {
     let after = pool.checkpoint().leases;
+    let after: BTreeSet<_> = after.iter().map(|lease| (&lease.key, lease.ip)).collect();
     for lease in &before.leases {
-        let kept = after.iter().any(|l| l.key == lease.key && l.ip == lease.ip);
+        let kept = after.contains(&(&lease.key, lease.ip));
         ensure!(kept, "the lease of {} on {} has gone", lease.key, lease.ip);
     }
     Ok(())

@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 use super::{Violation, ensure};
 use crate::{
     addr::Prefix,
+    checkpoint::Lease,
     class::is_managed,
     cloud::EniKind,
     config::PoolConfig,
     id::{EniId, InstanceId},
     pool::Pool,
+    stats::Stats,
     testkit::{
         cloud::cloud_eni,
         ec2::{Eni, World},
@@ -23,8 +25,15 @@ use crate::{
 ///
 /// The first violation found.
 pub fn primaries(pool: &Pool, world: &World, instance: &InstanceId) -> Result<(), Violation> {
-    let stats = pool.stats();
-    let leases = pool.checkpoint().leases;
+    primaries_of(&pool.stats(), &pool.checkpoint().leases, world, instance)
+}
+
+pub(super) fn primaries_of(
+    stats: &Stats,
+    leases: &[Lease],
+    world: &World,
+    instance: &InstanceId,
+) -> Result<(), Violation> {
     for eni in world.enis_of(instance) {
         let Some(ip) = eni.primary_ip.map(Into::into) else { continue };
         let blocks = stats.enis.iter().flat_map(|eni| &eni.cidrs);

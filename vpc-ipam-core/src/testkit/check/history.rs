@@ -1,6 +1,6 @@
 //! What a pool did over time.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use super::{Violation, ensure};
 use crate::{checkpoint, id::SandboxKey, pool::Action, time::Time};
@@ -67,8 +67,9 @@ pub fn stored<'a>(
     let found = content.map(checkpoint::decode).transpose();
     let found = found.map_err(|e| Violation(format!("the state file cannot be read: {e}")))?;
     let found = found.map(|checkpoint| checkpoint.leases).unwrap_or_default();
+    let found: BTreeSet<_> = found.iter().map(|lease| (&lease.key, lease.ip)).collect();
     for (key, ip) in leases {
-        let there = found.iter().any(|lease| lease.key == *key && lease.ip == *ip);
+        let there = found.contains(&(key, *ip));
         ensure!(there, "{key} relies on {ip}, and the state file does not say so");
     }
     Ok(())

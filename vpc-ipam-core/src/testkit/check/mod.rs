@@ -52,7 +52,8 @@ pub use self::{
     planning::{limits, planned},
     state::{leases, restorable, sums},
 };
-use crate::pool::Pool;
+use super::ec2::World;
+use crate::{id::InstanceId, plan::plan, pool::Pool, time::Time};
 
 /// A broken invariant: what, and the numbers.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
@@ -78,4 +79,22 @@ pub fn pool(pool: &Pool) -> Result<(), Violation> {
     sums(pool)?;
     leases(pool)?;
     limits(pool)
+}
+
+/// [`pool`], [`planned`] and, where a world is given, [`primaries`]: one look for all.
+pub(super) fn step(
+    pool: &Pool,
+    now: Time,
+    world: Option<(&World, &InstanceId)>,
+) -> Result<(), Violation> {
+    let (stats, checkpoint, view) = (pool.stats(), pool.checkpoint(), pool.view());
+    state::sums_of(pool, &stats)?;
+    state::leases_of(&stats, &checkpoint)?;
+    let plan = plan(&view, pool.config(), now);
+    planning::limits_of(&view, pool.config(), &plan)?;
+    planned(&view, pool.config(), &plan, now)?;
+    match world {
+        Some((world, id)) => cloud::primaries_of(&stats, &checkpoint.leases, world, id),
+        None => Ok(()),
+    }
 }

@@ -18,9 +18,11 @@ use crate::{
 ///
 /// The first violation found.
 pub fn limits(pool: &Pool) -> Result<(), Violation> {
-    let config = pool.config();
     let view = pool.view();
-    let plan = plan(&view, config, Time::ZERO);
+    limits_of(&view, pool.config(), &plan(&view, pool.config(), Time::ZERO))
+}
+
+pub(super) fn limits_of(view: &View, config: &PoolConfig, plan: &Plan) -> Result<(), Violation> {
     for step in &plan.grow {
         match step {
             Growth::Assign { eni: id, count } => {
@@ -32,7 +34,7 @@ pub fn limits(pool: &Pool) -> Result<(), Violation> {
             Growth::Create { count } => {
                 let enis = view.enis.len() as u64
                     + u64::from(view.other_enis)
-                    + u64::from(trunk_places(&view, config));
+                    + u64::from(trunk_places(view, config));
                 ensure!(enis < u64::from(config.max_enis), "one more than {enis} ENIs");
                 let slots = count.slots();
                 ensure!(slots <= config.slots, "a new ENI with {slots} of {} slots", config.slots);

@@ -6,7 +6,13 @@ use std::{
 };
 
 use super::{Violation, ensure};
-use crate::{checkpoint, id::SandboxKey, pool::Pool, time::Time};
+use crate::{
+    checkpoint::{self, Checkpoint},
+    id::SandboxKey,
+    pool::Pool,
+    stats::Stats,
+    time::Time,
+};
 
 /// Counts are the sums of what they count.
 ///
@@ -14,7 +20,10 @@ use crate::{checkpoint, id::SandboxKey, pool::Pool, time::Time};
 ///
 /// The first violation found.
 pub fn sums(pool: &Pool) -> Result<(), Violation> {
-    let stats = pool.stats();
+    sums_of(pool, &pool.stats())
+}
+
+pub(super) fn sums_of(pool: &Pool, stats: &Stats) -> Result<(), Violation> {
     let (mut total, mut assigned, mut prefixes) = (0, 0, 0);
     for eni in &stats.enis {
         total += eni.total();
@@ -41,8 +50,11 @@ pub fn sums(pool: &Pool) -> Result<(), Violation> {
 ///
 /// The first violation found.
 pub fn leases(pool: &Pool) -> Result<(), Violation> {
-    let stats = pool.stats();
-    let mut owners: BTreeMap<SandboxKey, IpAddr> = BTreeMap::new();
+    leases_of(&pool.stats(), &pool.checkpoint())
+}
+
+pub(super) fn leases_of(stats: &Stats, checkpoint: &Checkpoint) -> Result<(), Violation> {
+    let mut owners: BTreeMap<&SandboxKey, IpAddr> = BTreeMap::new();
     let mut ips = BTreeSet::new();
     let mut blocks = Vec::new();
     for cidr in stats.enis.iter().flat_map(|eni| &eni.cidrs) {
@@ -52,7 +64,7 @@ pub fn leases(pool: &Pool) -> Result<(), Violation> {
             ensure!(cidr.cidr.contains(ip), "{ip} is listed in {}", cidr.cidr);
             ensure!(ips.insert(ip), "{ip} is listed twice");
             if let Some(key) = &address.key {
-                let other = owners.insert(key.clone(), ip);
+                let other = owners.insert(key, ip);
                 ensure!(other.is_none(), "{key} has {ip} and {other:?}");
             }
         }
@@ -61,7 +73,6 @@ pub fn leases(pool: &Pool) -> Result<(), Violation> {
         let overlap = blocks.iter().skip(n + 1).find(|b| b.covers(block) || block.covers(b));
         ensure!(overlap.is_none(), "{block} overlaps {overlap:?}");
     }
-    let checkpoint = pool.checkpoint();
     let mut last = None;
     let mut seen = BTreeSet::new();
     for lease in &checkpoint.leases {

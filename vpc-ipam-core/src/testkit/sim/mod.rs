@@ -277,12 +277,11 @@ impl Sim {
     ///
     /// The first violation.
     pub fn check(&self) -> Result<(), Violation> {
-        let pool = self.driver.pool();
-        check::pool(pool)?;
-        check::planned(&pool.view(), pool.config(), &pool.plan(self.now), self.now)?;
-        // EC2 may use again what others took.
-        if self.taken.is_empty() {
-            check::primaries(pool, &self.world(), &self.instance)?;
+        {
+            let world = self.world();
+            // EC2 may use again what others took.
+            let beside = self.taken.is_empty().then_some((&*world, &self.instance));
+            check::step(self.driver.pool(), self.now, beside)?;
         }
         self.check_pods()
     }

@@ -127,13 +127,17 @@ impl Sim {
     }
 
     pub(super) fn deliver_replies(&mut self) -> Result<(), Violation> {
+        let mut started = false;
         while let Some(reply) = self.driver.pool_mut().poll_reply() {
             let Some(request) = self.requests.remove(&reply.op) else {
                 return Err(Violation(format!("{} answers no request", reply.op)));
             };
             self.answer(&request, reply.result.is_ok());
             match (request.adds.is_some(), reply.result) {
-                (true, Ok(assignment)) => self.pod_started(request.key, &assignment)?,
+                (true, Ok(assignment)) => {
+                    started = true;
+                    self.pod_started(request.key, &assignment)?;
+                }
                 // The runtime deleted it itself.
                 (true, Err(AssignError::Released)) => {}
                 (true, Err(error)) => self.refuse(request.key, &error),
@@ -148,6 +152,9 @@ impl Sim {
                     return Err(Violation(format!("a DEL was answered with: {error}")));
                 }
             }
+        }
+        if started && self.is_checked() && self.config.detail.state_file {
+            check::stored(self.store.content().as_deref(), &self.running)?;
         }
         Ok(())
     }
@@ -186,9 +193,6 @@ impl Sim {
         }
         if self.config.detail.checks {
             self.check_start(&key, got)?;
-        }
-        if self.is_checked() && self.config.detail.state_file {
-            check::stored(self.store.content().as_deref(), [(&key, &got.ip)])?;
         }
         self.running.insert(key, got.ip);
         Ok(())
