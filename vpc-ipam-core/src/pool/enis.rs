@@ -132,7 +132,8 @@ impl Enis {
         let n = self.find(id).ok()?;
         let entry = self.all.remove(n);
         self.sums.replace(&entry.counted, &Sums::default());
-        self.touch(0..self.all.len());
+        // Not joined with what was touched before: that may reach past the end now.
+        self.touched = 0..self.all.len();
         Some(entry.eni)
     }
 
@@ -165,5 +166,50 @@ impl Enis {
             return Err(format!("sums over ENIs are {:?}, not {counted:?}", self.sums));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{
+        cloud::{CloudEni, EniKind},
+        config::{AllocationMode, PoolConfig, WarmTargets},
+        time::Time,
+    };
+
+    fn eni(device: u8, config: &PoolConfig) -> Eni {
+        let cloud = CloudEni {
+            id: format!("eni-{device}").parse().unwrap(),
+            mac: format!("02:00:00:00:00:0{device}").parse().unwrap(),
+            device: device.into(),
+            card: 0,
+            kind: EniKind::Interface,
+            primary: device == 0,
+            excluded: false,
+            subnet: "subnet-1".parse().unwrap(),
+            subnet_cidr: "10.0.0.0/24".parse().unwrap(),
+            primary_ip: [10, 0, 0, device].into(),
+            cidrs: Vec::new(),
+            tags: BTreeMap::new(),
+        };
+        Eni::new(&cloud, config, Time::ZERO)
+    }
+
+    #[test]
+    fn an_eni_that_goes_does_not_hide_changes_of_the_others() {
+        let targets = WarmTargets::default();
+        let config = PoolConfig::new(AllocationMode::Secondary, targets, 3, 9).unwrap();
+        let mut enis = Enis::default();
+        (0..3).for_each(|device| enis.insert(eni(device, &config)));
+        enis.refresh(9);
+        enis.values_mut().for_each(|eni| eni.unsaved = !eni.unsaved);
+        enis.remove(&"eni-2".parse().unwrap());
+        enis.refresh(9);
+        enis.audit(9).unwrap();
     }
 }
