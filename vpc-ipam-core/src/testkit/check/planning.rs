@@ -126,7 +126,10 @@ fn stays_enough(view: &View, config: &PoolConfig, plan: &Plan) -> Result<(), Vio
         let totals = Totals::of(view, config);
         matches!(Need::of(&totals.with_singles(), config), Need::Slots { .. })
     };
-    if plan.shrink.is_empty() || lacks(view) {
+    // Single addresses may make room for prefixes that are missing: the pool is low until they come.
+    let prefixes_missing =
+        matches!(Need::of(&Totals::of(view, config), config), Need::Slots { .. });
+    if plan.shrink.is_empty() || lacks(view) || prefixes_missing {
         return Ok(());
     }
     let mut rest = view.clone();
