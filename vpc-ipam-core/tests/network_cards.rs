@@ -8,7 +8,7 @@ use std::time::Duration;
 use proptest::{prelude::*, sample::select};
 use vpc_ipam_core::{
     cloud::{CloudBackend, InstanceLimits},
-    config::AllocationMode,
+    config::{AllocationMode, Family},
     node::managed_cards,
     pool::Action,
     testkit::{
@@ -46,7 +46,8 @@ const ERRORS: [&str; 5] = [
     code::REQUEST_LIMIT_EXCEEDED,
     code::INTERNAL_ERROR,
 ];
-const FAILING: [Ec2Action; 5] = [
+const FAILING: [Ec2Action; 6] = [
+    Ec2Action::AssignIpv6Addresses,
     Ec2Action::AssignPrivateIpAddresses,
     Ec2Action::AttachNetworkInterface,
     Ec2Action::CreateNetworkInterface,
@@ -78,10 +79,14 @@ fn hostile() -> impl Strategy<Value = Step> {
 }
 
 fn config() -> impl Strategy<Value = CardsConfig> {
-    (select(CARDS.to_vec()), any::<bool>(), any::<bool>(), any::<u64>()).prop_map(
-        |(cards, prefixes, remember, seed)| {
-            let mode = if prefixes { AllocationMode::Prefix } else { AllocationMode::Secondary };
-            let mut config = CardsConfig::with(cards, mode, seed).unwrap();
+    (select(CARDS.to_vec()), 0..3u8, any::<bool>(), any::<u64>()).prop_map(
+        |(cards, kind, remember, seed)| {
+            let config = match kind {
+                0 => CardsConfig::new(cards, seed),
+                1 => CardsConfig::with(cards, AllocationMode::Prefix, seed),
+                _ => CardsConfig::ipv6(cards, seed),
+            };
+            let mut config = config.unwrap();
             config.on_all(|pool| pool.remember = remember);
             config
         },
@@ -168,6 +173,14 @@ proptest! {
     ) {
         let mut sim = check(run(&config, &steps))?;
         check(come_to_rest(&mut sim))?;
+        if config.cards[0].family == Family::V6 {
+            // One ENI with a prefix on each card, and nothing ever given back.
+            prop_assert_eq!(sim.node().stats().enis.len(), config.cards.len());
+            let gives_back = |a: &Action| {
+                matches!(a, Action::DeleteEni { .. } | Action::UnassignAddresses { .. })
+            };
+            prop_assert!(!sim.actions().iter().any(|(_, a)| gives_back(a)));
+        }
     }
 
     #[test]

@@ -11,7 +11,8 @@ use crate::{
 /// Card 0, which carries the primary ENI, is always one. Without `multi_nic` (`ENABLE_MULTI_NIC`) it is
 /// the only one. With it, each card of the instance is, except those that carry an EFA-only ENI and no
 /// other ENI of ours: they are for fabric traffic alone. `enis` are all that are attached; `config`
-/// says which of them are [ours](crate::class::is_managed).
+/// says which of them are [ours](crate::class::is_managed). That is EC2's to say: instance metadata does
+/// not know kinds. While EC2 does not answer, manage the cards that have a state file.
 pub fn managed_cards(
     multi_nic: bool,
     limits: &InstanceLimits,

@@ -2,6 +2,7 @@
 
 mod bench;
 mod every;
+mod files;
 mod one;
 mod release;
 mod shared;

@@ -79,3 +79,18 @@ fn a_released_lease_of_a_lost_eni_still_names_its_card() {
     again.run();
     assert_eq!(again.reply(op).unwrap().card, 2);
 }
+
+#[test]
+fn an_excluded_eni_of_a_further_card_is_emptied_like_one_of_the_first() {
+    let mut bench = Bench::new(second_card(AllocationMode::Secondary));
+    bench.run();
+    let ip = bench.add(0);
+    let id = bench.pool.stats().enis[0].id.clone();
+    bench.eni(&id).excluded = true;
+    bench.pass_s(100);
+    let held: Vec<_> = bench.enis[&id].cidrs.iter().map(crate::addr::Prefix::base).collect();
+    assert_eq!(held, [ip], "what no pod uses goes back, what one uses stays");
+    bench.del(0);
+    bench.pass_s(200);
+    assert!(!bench.enis.contains_key(&id));
+}

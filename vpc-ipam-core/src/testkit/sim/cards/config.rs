@@ -1,7 +1,7 @@
 //! What a simulated node of several cards is like.
 
 use crate::{
-    config::{AllocationMode, PoolConfig, WarmTargets},
+    config::{AllocationMode, Family, PoolConfig, WarmTargets},
     id::InstanceId,
     testkit::{
         ec2::{
@@ -56,9 +56,24 @@ impl CardsConfig {
         Ok(Self { seed, cards: cards.iter().map(pool).collect() })
     }
 
+    /// The same with IPv6.
+    ///
+    /// # Errors
+    ///
+    /// As above.
+    pub fn ipv6(cards: &[u32], seed: u64) -> Result<Self, SimError> {
+        let mut config = Self::with(cards, AllocationMode::Prefix, seed)?;
+        config.on_all(|pool| pool.family = Family::V6);
+        Ok(config)
+    }
+
     /// Sets the same on every card.
     pub fn on_all(&mut self, set: impl Fn(&mut PoolConfig)) {
         self.cards.iter_mut().for_each(set);
+    }
+
+    pub(super) fn family(&self) -> Family {
+        self.cards.first().map(|pool| pool.family).unwrap_or_default()
     }
 
     pub(super) fn world(&self) -> Result<(World, InstanceId), SimError> {
@@ -66,8 +81,11 @@ impl CardsConfig {
             .subnet("10.0.0.0/22".parse()?)
             .instance(0, INSTANCE_TYPE)
             .allocation(Allocation::default())
-            .seed(self.seed)
-            .build()?;
+            .seed(self.seed);
+        if self.family() == Family::V6 {
+            world = world.ipv6(0, "2001:db8::/64".parse()?);
+        }
+        let mut world = world.build()?;
         let instance = world.instances().first().ok_or(SimError::NoInstance)?;
         let (id, subnet) = (instance.id.clone(), instance.subnet.clone());
         let cards = instance_type(INSTANCE_TYPE).map_or(0, |t| t.card_enis.len());

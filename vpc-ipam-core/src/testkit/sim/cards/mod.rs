@@ -85,6 +85,7 @@ impl CardsSim {
         let (world, instance) = config.world()?;
         let world = Arc::new(Mutex::new(world));
         let cloud = Arc::new(ModelCloud::new(Arc::clone(&world), instance.clone()));
+        cloud.set_family(config.family());
         let datapath = Arc::new(FakeDatapath::new());
         let cards = config.cards.iter().map(|pool| pool.card);
         let stores: BTreeMap<_, _> =
