@@ -29,6 +29,16 @@
 //! ([`CloudBackend`](cloud::CloudBackend), [`Datapath`](datapath::Datapath), [`Store`](store::Store))
 //! and their results into events, on any executor.
 //!
+//! [`differences`] lists what it does otherwise than the daemon that it replaces, and why.
+//!
+//! # Which ENIs serve pods
+//!
+//! [`Standing`](class::Standing) says what the pool does with each ENI, and follows every reading of
+//! EC2: tags decide whose it is, its kind what may be done with it, the tags of its subnet and custom
+//! networking whether it serves new pods. None of these ever cuts off a pod that is there. An ENI that
+//! serves no new pods does not count for the targets; its addresses go back as they fall idle, and
+//! it goes with its last pod. One that is somebody else's is left alone.
+//!
 //! # How much is kept ready
 //!
 //! The configured [`WarmTargets`](config::WarmTargets) decide, as the reference's do, or a
@@ -142,6 +152,8 @@ pub mod class;
 pub mod cloud;
 pub mod config;
 pub mod datapath;
+#[doc = include_str!("differences.md")]
+pub mod differences {}
 pub mod driver;
 mod eni;
 pub mod hint;

@@ -12,6 +12,7 @@ use crate::{
 };
 
 mod calm;
+mod standing;
 
 const NOW: Time = Time::from_millis(10_000_000);
 

@@ -268,3 +268,27 @@ fn a_refused_growth_is_not_repeated_at_once_whatever_the_reason() {
         assert!(tries <= most, "{mode:?} after {kind:?}: {tries} tries in no time");
     }
 }
+
+#[test]
+fn an_eni_that_turns_out_to_be_full_does_not_keep_the_others_from_growing() {
+    let mut bench = Bench::new(config(Secondary, warm_ips(2, 0)));
+    bench.pass_s(1);
+    let second = bench.attach_eni();
+    bench.next_read();
+    let first = bench.primary();
+    bench.hold = grows;
+    bench.add(1);
+    bench.add(2);
+    let full = bench.held.remove(0);
+    assert!(matches!(&full, Action::AssignAddresses { eni, .. } if *eni == first), "{full:?}");
+    bench.cloud_fails = Some(CloudErrorKind::AddressLimit);
+    bench.answer(full);
+    bench.cloud_fails = None;
+    bench.run();
+    let next = bench.held.first().expect("without waiting for anything");
+    assert!(matches!(next, Action::AssignAddresses { eni, .. } if *eni == second), "{next:?}");
+    bench.hold = |_| false;
+    bench.answer_held();
+    let (shape, free) = bench.shape();
+    assert_eq!((shape[0], free), (2, 2), "{shape:?}");
+}
