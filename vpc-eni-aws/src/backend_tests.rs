@@ -69,6 +69,19 @@ async fn enis_on_their_way_in_or_out_are_not_there() {
 }
 
 #[tokio::test]
+async fn a_request_may_name_subnet_and_security_groups() {
+    let (backend, fake) = Fake::backend();
+    let mut request = three();
+    request.subnet = Some("subnet-pods".parse().unwrap());
+    request.groups = ["sg-2", "sg-1"].map(|id| id.parse().unwrap()).to_vec();
+    let made = backend.create_eni(&request).await.unwrap();
+    assert_eq!(made.subnet.as_str(), "subnet-pods");
+    let groups = fake.state().enis.get(&made.id).unwrap().groups.clone();
+    let groups: Vec<_> = groups.iter().map(ToString::to_string).collect();
+    assert_eq!(groups, ["sg-1", "sg-2"]);
+}
+
+#[tokio::test]
 async fn creation_waits_until_the_eni_is_attached() {
     let (backend, fake) = Fake::backend();
     fake.state().attaching_polls = 3;

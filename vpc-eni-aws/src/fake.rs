@@ -200,6 +200,7 @@ impl Ec2Api for Fake {
                 .map(|k| Prefix::host(IpAddr::from([10, 0, n, u8::try_from(k).unwrap()])))
                 .collect();
             let eni = Ec2Eni {
+                subnet: new.subnet.clone(),
                 groups: new.groups.clone(),
                 tags: new.tags.clone(),
                 ..eni(&format!("eni-{n}"), n + 1, cidrs)
