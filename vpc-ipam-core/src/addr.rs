@@ -20,15 +20,6 @@ pub struct PrefixError {
     pub why: String,
 }
 
-/// The address family that a node's pods use; never both.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Family {
-    /// IPv4.
-    V4,
-    /// IPv6.
-    V6,
-}
-
 /// A CIDR block without host bits: `10.0.0.5/28` becomes `10.0.0.0/28`.
 ///
 /// Everything that an ENI holds for pods is one: a secondary address is a `/32`, a delegated prefix

@@ -43,20 +43,15 @@
 //!
 //! The configured [`WarmTargets`](config::WarmTargets) decide, as the reference's do, or a
 //! [`WarmPolicy`](policy::WarmPolicy): [`Adaptive`](policy::Adaptive), or one that you bring. The
-//! adaptive policy learns what pods take from the pool. It holds the peak of the last ten minutes,
-//! fetches two minutes ahead what this time of the hour or of the day has brought before, and adds
-//! the bursts that went beyond, weighed so that no more than one pod in 200 would have had to wait.
+//! adaptive policy learns what pods take from the pool. It holds the peak of the last half minute,
+//! fetches two minutes ahead the burst that this time of the hour or of the day has brought before,
+//! and adds the bursts that went beyond, weighed so that no more than one pod in 200 would have had to
+//! wait. What counts as a burst depends on how long this cloud takes to give more, which it measures.
 //! It keeps within [`Bounds`](policy::Bounds) and the node's pods, takes less than 1280 bytes, and
-//! has no memory across restarts: a new daemon begins with a guess of ten addresses for half an
-//! hour. The reason of each [`Plan`](plan::Plan) says in one sentence what was learned.
+//! has no memory across restarts: a new daemon begins with a guess of ten addresses for an hour. The
+//! reason of each [`Plan`](plan::Plan) says in one sentence what was learned.
 //!
-//! What that saves depends on the load. `tests/warm_policy` compares it with the static targets on
-//! an m5.xlarge that is a third to a half full: 37 to 51 % of the idle addresses of
-//! `WARM_ENI_TARGET=1` for single pods, jobs, rollouts and a daily curve, 87 % where groups of pods
-//! come at random, at the same 99th percentile of waits, and always fewer EC2 calls than
-//! `WARM_IP_TARGET=5`, `MINIMUM_IP_TARGET=10`. The simulator's own workloads fill such a node to
-//! 70 %; it saves less there, and where batches of half a node come at random every twenty minutes
-//! it holds more than `WARM_ENI_TARGET=1`. `simulate --policy warm-eni --policy adaptive` tells.
+//! What that saves depends on the load; `docs/warm-policies.md` has the figures and how to get them.
 //!
 //! # When the subnet is fragmented
 //!

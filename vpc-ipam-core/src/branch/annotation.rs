@@ -5,10 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use serde::Deserialize;
 
 use super::error::{Cause, members};
-use crate::{
-    addr::{Family, Prefix},
-    id::MacAddr,
-};
+use crate::{addr::Prefix, config::Family, id::MacAddr};
 
 /// Name of the annotation, and the beginning of the names of the resources that ask for a branch.
 pub const POD_ENI: &str = "vpc.amazonaws.com/pod-eni";

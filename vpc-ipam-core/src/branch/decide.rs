@@ -10,7 +10,7 @@ use super::{
     error::{BranchError, Cause, members},
 };
 use crate::{
-    addr::Family,
+    config::Family,
     id::{EniId, MacAddr, PodRef},
 };
 

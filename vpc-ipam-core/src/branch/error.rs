@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::annotation::POD_ENI;
 use crate::{
-    addr::Family,
+    config::Family,
     id::{EniId, PodRef},
 };
 

@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use vpc_ipam_core::{
-//!     addr::Family,
+//!     config::Family,
 //!     branch::{self, Add, POD_ENI, PodObject, Trunk},
 //! };
 //!

@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use proptest::prelude::*;
 
 use super::{error::Cause, *};
-use crate::{addr::Family, id::PodRef};
+use crate::{config::Family, id::PodRef};
 
 const ANNOTATION: &str = r#"[{"eniId":"eni-0ab","ifAddress":"0a:11:22:33:44:55","privateIp":"10.2.0.9",
   "ipv6Addr":"2001:db8::9","vlanID":7,"subnetCidr":"10.2.0.0/24","subnetV6Cidr":"2001:db8::/64",

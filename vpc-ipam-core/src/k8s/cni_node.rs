@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::eni_config;
-use crate::addr::Family;
+use crate::config::Family;
 
 /// Feature by which the controller attaches a trunk; its value is empty.
 pub const SECURITY_GROUPS_FOR_PODS: &str = "SecurityGroupsForPods";

@@ -1,23 +1,32 @@
 //! A policy that learns how many addresses the recent past justifies.
 //!
 //! The level is what pods take: leased, resting and waited-for addresses together. The pool is kept
-//! at the highest level of the last minutes, or at the level that this time of day is expected to
-//! bring, plus the size of the bursts that went beyond such peaks. Bursts count by the pods that
-//! would have found no address, so a rare large one weighs little among many pods.
+//! at the highest level of the last minute, or at the level that a burst would bring that came at
+//! this time of the hour or day before, plus the size of the bursts that went beyond. A burst is what
+//! comes faster than the cloud can be asked. Bursts count by the pods that would have found no
+//! address, so a rare large one weighs little among many pods.
+
+use std::time::Duration;
 
 use super::{
     Band, Basis, Demand, WarmPolicy, peaks::Peaks, rhythm::Rhythm, surprise::ONE,
     surprise::Surprises,
 };
-use crate::{config::PoolConfig, plan::earlier, time::Time};
+use crate::{config::AllocationMode, config::PoolConfig, plan::earlier, time::Time};
 
 const MINUTE_MS: u64 = 60 * 1000;
-/// Minutes for which a peak is held. A job that comes back sooner costs no EC2 call; one that comes
-/// back later is known as a burst, or by the time of day.
-pub(super) const HOLD_MIN: u64 = 10;
-/// A burst is what comes within this time: fetching addresses takes a second, attaching an ENI
-/// usually 5 to 15 s.
-const BURST_MS: u64 = 15 * 1000;
+/// Seconds for which a peak is held. A pod that is replaced sooner costs no EC2 call; what comes back
+/// later is known as a burst, or by the time of day. Longer costs idle addresses and saves few calls.
+pub(super) const HOLD_S: u64 = 30;
+/// A burst is what comes before the pool can have followed: while it fetches what it knew of when the
+/// burst began, and while it fetches the rest.
+const FETCHES: u32 = 2;
+/// That long at least: controllers and schedulers bring the pods of one job within seconds.
+const BURST_MIN: Duration = Duration::from_secs(5);
+/// And at the most, however slow EC2 is: one burst is not an hour's pods.
+const BURST_MAX: Duration = Duration::from_secs(60);
+/// Until something has been fetched: attaching an ENI usually takes 5 to 15 s.
+const BURST_UNKNOWN: Duration = Duration::from_secs(15);
 /// Of so many pods, one may have to wait for EC2; below the 99th percentile with room to spare.
 const PODS_PER_WAIT: u64 = 200;
 /// Bursts and pods count half after this time, so that about a day is remembered.
@@ -25,12 +34,12 @@ const HALF_LIFE_MS: u64 = 3 * 60 * MINUTE_MS;
 /// A new node is filled by the scheduler before it has shown anything: until `WARM_UP_MS` has
 /// passed, be ready for what users of the static targets commonly choose as a minimum.
 const WARM_UP: u32 = 10;
-const WARM_UP_MS: u64 = 30 * MINUTE_MS;
+const WARM_UP_MS: u64 = 65 * MINUTE_MS;
 /// For as long the peaks of a node say little about those to come.
 const YOUNG_MS: u64 = 6 * 60 * MINUTE_MS;
-/// Addresses are fetched a sixteenth of the level at a time, and given back when as many are too
-/// much: fewer EC2 calls for a few addresses more.
-const STEP_DIVISOR: u32 = 16;
+/// Addresses are fetched a sixty-fourth of the level at a time beyond what is needed, and given back
+/// when as many are too much: fewer EC2 calls for a few addresses more.
+const STEP_DIVISOR: u32 = 64;
 /// A node does not run more pods; keeps all sums far from overflow.
 const LEVEL_MAX: u32 = 1 << 20;
 
@@ -40,17 +49,21 @@ pub struct Bounds {
     /// Never fewer.
     pub min: u32,
     /// Never more; rules over `min`. `None`: it does not grow while as many as one ENI holds are
-    /// free, and gives back what exceeds two, as `WARM_ENI_TARGET=1` does; larger bursts wait for
-    /// EC2.
+    /// free, and gives back what exceeds two, as `WARM_ENI_TARGET=1` does; in prefix mode one prefix
+    /// and two, as `WARM_PREFIX_TARGET=1` does. Larger bursts wait for EC2.
     pub max: Option<u32>,
 }
 
 impl Bounds {
     /// Fewest free addresses to insist on, and most to leave free, on a node of that kind.
     fn tops(&self, config: &PoolConfig) -> (u32, u32) {
+        let unit = match config.mode {
+            AllocationMode::Prefix => config.addresses_per_slot(),
+            AllocationMode::Secondary => config.addresses_per_eni(),
+        };
         // What was asked for in so many words counts more than a default.
-        let per_eni = config.addresses_per_eni().max(self.min);
-        self.max.map_or((per_eni, per_eni.saturating_mul(2)), |max| (max, max))
+        let unit = unit.max(self.min);
+        self.max.map_or((unit, unit.saturating_mul(2)), |max| (max, max))
     }
 }
 
@@ -65,6 +78,8 @@ impl Default for Bounds {
 #[derive(Clone, Copy, Debug)]
 struct Burst {
     end: Time,
+    /// The level before it.
+    base: u32,
     /// What was held against it when it began.
     held: u32,
     /// The same without the rhythms.
@@ -114,9 +129,9 @@ impl Adaptive {
             bounds,
             since: None,
             level: 0,
-            recent: Peaks::new(HOLD_MIN * MINUTE_MS / 5),
+            recent: Peaks::new(HOLD_S * 1000 / 5),
             day: Peaks::new(60 * MINUTE_MS),
-            wanted: Peaks::new(HOLD_MIN * MINUTE_MS / 5),
+            wanted: Peaks::new(HOLD_S * 1000 / 5),
             by_hour: Rhythm::new(5 * MINUTE_MS),
             by_day: Rhythm::new(15 * MINUTE_MS),
             burst: None,
@@ -185,13 +200,14 @@ impl Adaptive {
         self.recent.max().max(self.expected(now)).max(self.level)
     }
 
-    fn note(&mut self, level: u32, now: Time) {
+    fn note(&mut self, level: u32, lead: Duration, now: Time) {
         let came = level.saturating_sub(self.level);
         if came > 0 {
             self.pods = self.pods.saturating_add(u64::from(came) * u64::from(ONE));
             let (held, day) = (self.held(now), self.day.max());
             let burst = self.burst.get_or_insert(Burst {
-                end: now + std::time::Duration::from_millis(BURST_MS),
+                end: now + burst_time(lead),
+                base: self.level,
                 held,
                 recent: self.recent.max(),
                 day: day.max(held),
@@ -202,8 +218,9 @@ impl Adaptive {
         self.level = level;
         self.recent.note(level);
         self.day.note(level);
-        self.by_hour.note(level);
-        self.by_day.note(level);
+        let came = self.burst.map_or(0, |burst| burst.top.saturating_sub(burst.base));
+        self.by_hour.note(level, came);
+        self.by_day.note(level, came);
     }
 
     fn decide(&mut self, config: &PoolConfig, now: Time) -> Band {
@@ -224,21 +241,37 @@ impl Adaptive {
         let room = config.max_pods.saturating_sub(level);
         let (top, most) = self.bounds.tops(config);
         let (top, most) = (top.min(room), most.min(room));
-        let low = ready.saturating_sub(level).max(self.bounds.min).min(top);
-        // What has just come beyond all expectation may come once more.
-        let surge = self.burst.map_or(0, |burst| burst.top.saturating_sub(burst.held));
+        let wanted = ready.saturating_sub(level).max(self.bounds.min);
+        // A burst that is due is held for minutes, not for good.
+        let due = self.expected(now).saturating_sub(level).min(most);
+        let low = wanted.min(top.max(due));
         let step = 1 + ready / STEP_DIVISOR;
-        let fill = low.saturating_add(surge.max(step)).min(most);
+        let fill = low.saturating_add(self.surge(wanted - low).max(step)).min(most);
         self.wanted.note(level.saturating_add(fill));
         let high = self.wanted.max().saturating_sub(level).saturating_add(step);
         Band { low, fill, high: high.min(most).max(fill), basis }
     }
 
+    /// How much more to fetch at once while a burst is under way: what it has brought beyond all
+    /// expectation may come once more, and what was too much to keep ready is due now.
+    fn surge(&self, withheld: u32) -> u32 {
+        self.burst.map_or(0, |burst| {
+            let several = burst.top > burst.base.saturating_add(1);
+            let due = if several { withheld } else { 0 };
+            burst.top.saturating_sub(burst.held).max(due)
+        })
+    }
+
     /// When the warm-up ends, if it has not.
     fn warm_up(&self, now: Time) -> Option<Time> {
-        let end = self.since? + std::time::Duration::from_millis(WARM_UP_MS);
+        let end = self.since? + Duration::from_millis(WARM_UP_MS);
         Some(end).filter(|end| *end > now)
     }
+}
+
+/// What comes within this time is one burst.
+fn burst_time(lead: Duration) -> Duration {
+    if lead.is_zero() { BURST_UNKNOWN } else { (lead * FETCHES).clamp(BURST_MIN, BURST_MAX) }
 }
 
 impl WarmPolicy for Adaptive {
@@ -252,7 +285,7 @@ impl WarmPolicy for Adaptive {
             self.by_day.begin(now, level);
         }
         self.advance(now);
-        self.note(level, now);
+        self.note(level, demand.lead, now);
         let band = self.decide(config, now);
         self.band = Some(band);
         let mut revisit = earlier(self.by_hour.revisit(now), self.by_day.revisit(now));

@@ -35,7 +35,7 @@ mod peaks;
 mod rhythm;
 mod surprise;
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 pub use self::adaptive::{Adaptive, Bounds};
 use crate::{config::PoolConfig, time::Time};
@@ -49,6 +49,9 @@ pub struct Demand {
     pub cooling: u32,
     /// Pods that wait for an address.
     pub waiting: u32,
+    /// How long fetching more takes: about the longest of the last attempts, an ENI included if there
+    /// may be another one. Zero if nothing has been fetched yet.
+    pub lead: Duration,
 }
 
 impl Demand {
@@ -114,8 +117,8 @@ impl fmt::Display for Basis {
             Self::Learned { now, recent, expected, day, burst } => {
                 write!(
                     f,
-                    "pods take {now}, took up to {recent} within {} min and {day} within a day, ",
-                    adaptive::HOLD_MIN
+                    "pods take {now}, took up to {recent} within {} s and {day} within a day, ",
+                    adaptive::HOLD_S
                 )?;
                 if expected > recent {
                     write!(f, "are expected to take {expected} at this time of day, ")?;

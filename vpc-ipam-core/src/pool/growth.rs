@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{
     Action, Op, Pool,
     inventory::{GONE_FOR, Gone},
+    lead::Lead,
     supply::{Source, Supply},
 };
 use crate::{
@@ -37,6 +38,7 @@ pub(super) struct GrowthState {
     backoff: Backoff,
     create_backoff: Backoff,
     pub(super) creating: BTreeMap<OpId, AddressCount>,
+    pub(super) lead: Lead,
     /// End of the last creation: views older than that may show its half-made ENI.
     pub(super) created: u64,
     pub(super) last_shrink: Option<Time>,
@@ -57,6 +59,7 @@ impl GrowthState {
             backoff: Backoff::new(RETRY, RETRY_CAP),
             create_backoff: Backoff::new(RETRY, RETRY_CAP),
             creating: BTreeMap::new(),
+            lead: Lead::default(),
             created: 0,
             last_shrink: None,
             revisit: None,
@@ -101,7 +104,7 @@ impl Pool {
             self.refuse_hopeless(&plan.reason, now);
         }
         for step in plan.grow {
-            self.grow(step);
+            self.grow(step, now);
         }
         for step in plan.shrink {
             self.shrink(step, now);
@@ -139,12 +142,13 @@ impl Pool {
         plan::plan(&view, &self.config, now)
     }
 
-    fn grow(&mut self, step: Growth) {
+    fn grow(&mut self, step: Growth, now: Time) {
         match step {
             Growth::Assign { eni: id, count } => {
                 let op = Op::Assign { eni: id.clone(), count };
                 let op =
                     self.issue(op, |op| Action::AssignAddresses { op, eni: id.clone(), count });
+                self.growth.lead.begin(op, now);
                 if let Some(eni) = self.enis.get_mut(&id) {
                     eni.op = Some((op, Some(count)));
                 }
@@ -156,6 +160,7 @@ impl Pool {
                     request.groups.clone_from(groups);
                 }
                 let op = self.issue(Op::Create { count }, |op| Action::CreateEni { op, request });
+                self.growth.lead.begin(op, now);
                 self.growth.creating.insert(op, count);
             }
         }
@@ -200,6 +205,8 @@ impl Pool {
             return;
         };
         self.end_mutation(&id, op);
+        let came = result.as_ref().is_ok_and(|cidrs| !cidrs.is_empty());
+        self.growth.lead.end_addresses(op, came, now);
         let subnet = self.enis.get(&id).map(|eni| eni.subnet.clone());
         let source = subnet.map_or(Source::NewEni, Source::Subnet);
         match result {
@@ -230,6 +237,7 @@ impl Pool {
             return;
         };
         self.growth.creating.remove(&op);
+        self.growth.lead.end_eni(op, result.is_ok(), now);
         self.sequence = self.sequence.saturating_add(1);
         self.growth.created = self.sequence;
         match result {

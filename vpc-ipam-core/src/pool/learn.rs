@@ -20,10 +20,13 @@ impl Pool {
     pub(super) fn learn(&mut self, now: Time) {
         let count = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
         let sums = self.enis.sums();
+        let attached = self.enis.len() + self.foreign.len() + self.growth.creating.len();
+        let more_enis = count(attached as u64) < self.config.max_enis;
         let demand = Demand {
             assigned: count(sums.leased),
             cooling: count(sums.resting),
             waiting: count(self.waiting.anyone() as u64),
+            lead: self.growth.lead.longest(more_enis),
         };
         self.policy.observe(demand, &self.config, now);
     }

@@ -9,6 +9,7 @@ mod growth;
 mod host;
 mod inventory;
 mod journal;
+mod lead;
 mod learn;
 mod lease;
 mod memory;

@@ -49,7 +49,7 @@ fn the_policy_is_changed_while_pods_run_and_forgets_nothing_if_only_other_settin
     bench.pass_s(60);
     let warm = bench.shape();
     assert!(warm.1 >= 10, "{warm:?}");
-    bench.pass_s(3600);
+    bench.pass_s(2 * 3600);
     assert_eq!(bench.shape(), (vec![3], 2));
     adaptive.targets = warm_ips(7, 0);
     bench.pool.handle(Event::Reconfigured(Box::new(adaptive)), bench.now);
