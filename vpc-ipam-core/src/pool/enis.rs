@@ -96,6 +96,10 @@ impl Enis {
         self.all.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
     pub(super) fn get(&self, id: &EniId) -> Option<&Eni> {
         self.all.get(self.find(id).ok()?).map(|entry| &entry.eni)
     }

@@ -174,34 +174,34 @@ fn compare(name: &str, load: &Workload) -> Table {
 }
 
 #[test]
-fn single_pods_need_half_the_addresses() {
+fn single_pods_need_less_than_half_the_addresses() {
     let table = compare("steady", &workload::steady(HOURS, 1));
     assert!(table.adaptive.idle <= table.enis.idle / 2.0);
-    assert!(table.adaptive.calls * 10 < table.ips.calls);
+    assert!(table.adaptive.calls * 4 < table.ips.calls);
 }
 
 /// Nothing tells when the next burst comes, so addresses for it are held at all times.
 #[test]
 fn bursts_at_random_times_need_their_addresses_all_the_time() {
     let table = compare("bursts", &workload::bursts(HOURS, 1));
-    assert!(table.adaptive.idle < table.enis.idle);
+    assert!(table.adaptive.idle < table.enis.idle * 0.8);
 }
 
 /// The first hours teach when the jobs are due; from then on little is held in between.
 #[test]
-fn jobs_on_the_hour_need_little_more_than_half_the_addresses() {
+fn jobs_on_the_hour_need_less_than_half_the_addresses() {
     let table = compare("cron", &workload::cron(HOURS, 1));
-    assert!(table.adaptive.idle < table.enis.idle * 0.6);
+    assert!(table.adaptive.idle < table.enis.idle / 2.0);
 }
 
 #[test]
-fn the_daily_curve_needs_half_the_addresses() {
+fn the_daily_curve_needs_less_than_half_the_addresses() {
     let table = compare("daily", &workload::daily(HOURS, 1));
     assert!(table.adaptive.idle <= table.enis.idle / 2.0);
 }
 
 #[test]
-fn rollouts_need_little_more_than_half_the_addresses() {
+fn rollouts_need_less_than_half_the_addresses() {
     let table = compare("rollout", &workload::rollout(HOURS, 1));
-    assert!(table.adaptive.idle < table.enis.idle * 0.6);
+    assert!(table.adaptive.idle < table.enis.idle / 2.0);
 }
