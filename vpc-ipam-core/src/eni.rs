@@ -72,11 +72,6 @@ pub(crate) struct Tally {
     pub(crate) orphaned: u64,
 }
 
-/// Applies an operation to each sum.
-macro_rules! each_sum {
-    ($a:expr, $b:expr, $op:ident, $($field:ident)*) => { $($a.$field = $a.$field.$op($b.$field);)* };
-}
-
 impl Tally {
     fn of(cidr: &Cidr, prefix: &Prefix, duty: Duty) -> Self {
         let (leased, resting) = (cidr.slots.leased(), cidr.slots.resting());
@@ -105,20 +100,20 @@ impl Tally {
     }
 
     fn add(&mut self, other: Self) {
-        each_sum!(self, other, saturating_add, slots entries unleased total assigned cooling unready
-            singles singles_assigned singles_cooling foreign_idle leased resting orphaned);
-    }
-
-    fn replace(&mut self, before: Self, after: Self) {
-        if before != after {
-            self.sub(before);
-            self.add(after);
-        }
+        self.replace(Self::default(), other);
     }
 
     fn sub(&mut self, other: Self) {
-        each_sum!(self, other, saturating_sub, slots entries unleased total assigned cooling unready
-            singles singles_assigned singles_cooling foreign_idle leased resting orphaned);
+        self.replace(other, Self::default());
+    }
+
+    /// Takes `after` in place of `before`, which it contains.
+    fn replace(&mut self, before: Self, after: Self) {
+        macro_rules! each { ($($sum:ident)*) => {
+            $(self.$sum = self.$sum.wrapping_add(after.$sum).wrapping_sub(before.$sum);)*
+        } }
+        each!(slots entries unleased total assigned cooling unready singles singles_assigned);
+        each!(singles_cooling foreign_idle leased resting orphaned);
     }
 }
 

@@ -140,6 +140,7 @@
 #![forbid(unsafe_code)]
 
 pub mod addr;
+mod address_map;
 mod backoff;
 pub mod branch;
 pub mod checkpoint;

@@ -1,9 +1,10 @@
 //! Who has which address, and how durable that is.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::net::IpAddr;
 
 use crate::{
     addr::Prefix,
+    address_map::AddressMap,
     checkpoint,
     id::{EniId, OpId, PodRef, SandboxKey},
     lookup::Lookup,
@@ -88,7 +89,7 @@ pub(super) fn nanoseconds(now: Time) -> i64 {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Leases {
     by_key: Lookup<SandboxKey, Lease>,
-    by_ip: BTreeMap<IpAddr, SandboxKey>,
+    by_ip: AddressMap<SandboxKey>,
 }
 
 impl Leases {
@@ -102,7 +103,7 @@ impl Leases {
 
     /// Adds a lease; false if its owner or its address has one.
     pub(super) fn insert(&mut self, key: SandboxKey, lease: Lease) -> bool {
-        if self.by_key.contains_key(&key) || self.by_ip.contains_key(&lease.ip) {
+        if self.by_key.contains_key(&key) || self.by_ip.contains_key(lease.ip) {
             return false;
         }
         self.by_ip.insert(lease.ip, key.clone());
@@ -112,14 +113,13 @@ impl Leases {
 
     pub(super) fn remove(&mut self, key: &SandboxKey) -> Option<Lease> {
         let lease = self.by_key.remove(key)?;
-        self.by_ip.remove(&lease.ip);
+        self.by_ip.remove(lease.ip);
         Some(lease)
     }
 
     /// Owners of addresses in `cidr`.
     pub(super) fn owners_in(&self, cidr: &Prefix) -> Vec<SandboxKey> {
-        let last = cidr.nth(cidr.size().saturating_sub(1)).unwrap_or(cidr.base());
-        self.by_ip.range(cidr.base()..=last).map(|(_, key)| key.clone()).collect()
+        self.by_ip.within(cidr).cloned().collect()
     }
 
     /// Leases without a place, in order of address.
