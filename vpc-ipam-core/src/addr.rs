@@ -31,6 +31,7 @@ pub struct Prefix(IpNetwork);
 
 impl Ord for Prefix {
     // Maps by prefix are searched for every pod, and integers compare several times faster.
+    #[inline]
     fn cmp(&self, other: &Self) -> Ordering {
         match (self.0, other.0) {
             (IpNetwork::V4(a), IpNetwork::V4(b)) => {

@@ -1,6 +1,9 @@
 //! A map in the order of addresses.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    net::IpAddr,
+};
 
 use crate::addr::Prefix;
 
@@ -18,17 +21,11 @@ impl<V> Default for AddressMap<V> {
 }
 
 impl<V> AddressMap<V> {
-    pub(crate) fn contains_key(&self, ip: IpAddr) -> bool {
+    /// Adds a value; false if its address has one.
+    pub(crate) fn insert(&mut self, ip: IpAddr, value: V) -> bool {
         match ip {
-            IpAddr::V4(ip) => self.v4.contains_key(&ip.to_bits()),
-            IpAddr::V6(ip) => self.v6.contains_key(&ip.to_bits()),
-        }
-    }
-
-    pub(crate) fn insert(&mut self, ip: IpAddr, value: V) -> Option<V> {
-        match ip {
-            IpAddr::V4(ip) => self.v4.insert(ip.to_bits(), value),
-            IpAddr::V6(ip) => self.v6.insert(ip.to_bits(), value),
+            IpAddr::V4(ip) => insert(&mut self.v4, ip.to_bits(), value),
+            IpAddr::V6(ip) => insert(&mut self.v6, ip.to_bits(), value),
         }
     }
 
@@ -61,6 +58,16 @@ impl<V> AddressMap<V> {
     }
 }
 
+fn insert<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: V) -> bool {
+    match map.entry(key) {
+        Entry::Vacant(place) => {
+            place.insert(value);
+            true
+        }
+        Entry::Occupied(_) => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,7 +79,7 @@ mod tests {
         let mut ips = ips.map(|ip| ip.parse::<IpAddr>().expect("valid"));
         let mut map = AddressMap::default();
         for ip in ips {
-            assert_eq!(map.insert(ip, ip), None);
+            assert!(map.insert(ip, ip));
         }
         ips.sort();
         assert!(map.values().eq(&ips));
@@ -81,7 +88,8 @@ mod tests {
             let inside = ips.iter().filter(|ip| cidr.contains(**ip));
             assert!(map.within(&cidr).eq(inside), "{cidr}");
         }
+        assert!(!map.insert(ips[0], ips[1]), "taken");
         assert_eq!(map.remove(ips[0]), Some(ips[0]));
-        assert!(!map.contains_key(ips[0]) && map.contains_key(ips[1]));
+        assert_eq!(map.remove(ips[0]), None);
     }
 }

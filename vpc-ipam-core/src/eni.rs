@@ -41,8 +41,9 @@ pub(crate) struct Cidr {
     pub(crate) remembered: bool,
     /// The host knows that its packets leave by this ENI.
     pub(crate) ready: bool,
-    /// Its place in the ENI's order.
+    /// Its place in the ENI's order, and the address that the next pod gets there.
     listed: Option<Preference>,
+    next: Option<IpAddr>,
 }
 
 /// Sums over CIDRs. Serving ones are confirmed, of the current allocation mode, and on an ENI that
@@ -161,6 +162,7 @@ fn relist(order: &mut BTreeSet<Preference>, prefix: &Prefix, cidr: &mut Cidr, du
     let serves = stands_in || duty.serves(prefix);
     let assignable = cidr.confirmed && cidr.hinted.is_none() && cidr.ready && serves;
     let next = if assignable { cidr.slots.next() } else { None };
+    cidr.next = next.map(|(_, ip)| ip);
     let place = next.map(|(rank, _)| (stands_in, Reverse(cidr.slots.leased()), rank, *prefix));
     if place == cidr.listed {
         return;
@@ -326,8 +328,7 @@ impl Eni {
     /// The CIDR that the next pod's address comes from, and that address.
     pub(crate) fn next(&self) -> Option<(Prefix, IpAddr)> {
         let prefix = self.next_cidr()?;
-        let (_, ip) = self.cidrs.get(prefix)?.slots.next()?;
-        Some((*prefix, ip))
+        Some((*prefix, self.cidrs.get(prefix)?.next?))
     }
 
     /// Addresses that the next pods get, about in that order.
@@ -339,8 +340,15 @@ impl Eni {
     /// Adds an unused CIDR; the host must learn of it before pods can have it.
     pub(crate) fn insert(&mut self, prefix: Prefix, hinted: Option<Time>) {
         let slots = Slots::new(prefix);
-        let cidr =
-            Cidr { slots, confirmed: true, hinted, remembered: false, ready: false, listed: None };
+        let cidr = Cidr {
+            slots,
+            confirmed: true,
+            hinted,
+            remembered: false,
+            ready: false,
+            listed: None,
+            next: None,
+        };
         self.enter(prefix, cidr);
         self.host.stale = true;
         self.unsaved = true;

@@ -5,12 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{slots::Use, time::Time};
 
 /// Largest block with a place for each address: a delegated prefix of IPv4.
-const DENSE_MAX: u128 = 16;
+const DENSE_MAX: u128 = u16::BITS as u128;
 
 /// Dense for what EC2 delegates of IPv4, sparse for a `/80` of IPv6, which costs no more than its pods.
 #[derive(Clone, Debug)]
 pub(crate) enum Records {
-    Dense(Box<[Option<Use>]>),
+    Dense {
+        places: Box<[Option<Use>]>,
+        /// One bit for each address that is free since its last pod.
+        rested: u16,
+    },
     Sparse {
         used: BTreeMap<u128, Use>,
         /// By the time since when they are free.
@@ -22,14 +26,16 @@ impl Records {
     /// Of a block with `size` addresses.
     pub(crate) fn new(size: u128) -> Self {
         match usize::try_from(size) {
-            Ok(places) if size <= DENSE_MAX => Self::Dense(vec![None; places].into()),
+            Ok(places) if size <= DENSE_MAX => {
+                Self::Dense { places: vec![None; places].into(), rested: 0 }
+            }
             _ => Self::Sparse { used: BTreeMap::new(), rested: BTreeSet::new() },
         }
     }
 
     pub(crate) fn get(&self, n: u128) -> Option<&Use> {
         match self {
-            Self::Dense(places) => places.get(usize::try_from(n).ok()?)?.as_ref(),
+            Self::Dense { places, .. } => places.get(usize::try_from(n).ok()?)?.as_ref(),
             Self::Sparse { used, .. } => used.get(&n),
         }
     }
@@ -37,9 +43,12 @@ impl Records {
     /// Replaces the record of an address. `n` must lie in the block.
     pub(crate) fn set(&mut self, n: u128, record: Option<Use>) {
         match self {
-            Self::Dense(places) => {
+            Self::Dense { places, rested } => {
                 let place = usize::try_from(n).ok().and_then(|n| places.get_mut(n));
                 if let Some(place) = place {
+                    let bit = 1 << n;
+                    let is_rested = matches!(record, Some(Use::Rested(_)));
+                    *rested = if is_rested { *rested | bit } else { *rested & !bit };
                     *place = record;
                 }
             }
@@ -61,7 +70,7 @@ impl Records {
     /// The address that has been free for longest since its last pod.
     pub(crate) fn first_rested(&self) -> Option<(Time, u128)> {
         match self {
-            Self::Dense(places) => rested(places).min(),
+            Self::Dense { places, rested } => all_in(*rested, places).min(),
             Self::Sparse { rested, .. } => rested.first().copied(),
         }
     }
@@ -69,8 +78,8 @@ impl Records {
     /// Addresses that are free since their last pod, that one first.
     pub(crate) fn all_rested(&self) -> Vec<(Time, u128)> {
         match self {
-            Self::Dense(places) => {
-                let mut all: Vec<_> = rested(places).collect();
+            Self::Dense { places, rested } => {
+                let mut all: Vec<_> = all_in(*rested, places).collect();
                 all.sort_unstable();
                 all
             }
@@ -81,7 +90,7 @@ impl Records {
     /// All records in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u128, &Use)> {
         let (dense, sparse) = match self {
-            Self::Dense(places) => (Some(places.iter()), None),
+            Self::Dense { places, .. } => (Some(places.iter()), None),
             Self::Sparse { used, .. } => (None, Some(used.iter())),
         };
         let dense = (0..).zip(dense.into_iter().flatten());
@@ -90,10 +99,15 @@ impl Records {
     }
 }
 
-fn rested(places: &[Option<Use>]) -> impl Iterator<Item = (Time, u128)> {
-    (0..).zip(places).filter_map(|(n, record)| match record {
-        Some(Use::Rested(since)) => Some((*since, n)),
-        _ => None,
+/// The rested addresses of the bits in `rested`.
+fn all_in(mut rested: u16, places: &[Option<Use>]) -> impl Iterator<Item = (Time, u128)> {
+    std::iter::from_fn(move || {
+        let n = rested.trailing_zeros();
+        rested &= rested.wrapping_sub(1);
+        match places.get(n as usize)? {
+            Some(Use::Rested(since)) => Some((*since, n.into())),
+            _ => None,
+        }
     })
 }
 
@@ -104,7 +118,7 @@ mod tests {
     #[test]
     fn dense_and_sparse_records_say_the_same() {
         let mut both = [Records::new(16), Records::new(17)];
-        assert!(matches!(both, [Records::Dense(_), Records::Sparse { .. }]));
+        assert!(matches!(both, [Records::Dense { .. }, Records::Sparse { .. }]));
         let rested = |ms| Some(Use::Rested(Time::from_millis(ms)));
         for (n, record) in
             [(9, rested(3)), (2, rested(7)), (4, rested(3)), (9, rested(9)), (2, None)]

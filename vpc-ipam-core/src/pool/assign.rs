@@ -9,7 +9,6 @@ use super::{
 use crate::{
     checkpoint::Unknown,
     datapath::MAIN_TABLE,
-    eni::Eni,
     id::{OpId, PodRef, SandboxKey},
     slots::Past,
     time::Time,
@@ -103,13 +102,7 @@ impl Pool {
     /// The best free address of the pool: in a prefix rather than one that stands in for prefixes,
     /// and on the ENI with most pods, so that others become free.
     pub(super) fn pick(&self) -> Option<(Place, std::net::IpAddr)> {
-        let has_free = |eni: &&Eni| eni.next_cidr().is_some() && eni.usable();
-        let order = |eni: &&Eni| {
-            let stands_in = eni.next_cidr().map(|cidr| eni.duty().stands_in(cidr));
-            // They come in the order of their ids, and the first of equal ones is taken.
-            (stands_in, std::cmp::Reverse(eni.tally().leased), eni.device)
-        };
-        let eni = self.enis.values().filter(has_free).min_by_key(order)?;
+        let eni = self.enis.first()?;
         let (cidr, ip) = eni.next()?;
         Some((Place { eni: eni.id.clone(), cidr }, ip))
     }
@@ -156,10 +149,8 @@ impl Pool {
 
     /// True if the host knows by which ENI the address leaves.
     pub(super) fn is_wired(&self, lease: &Lease) -> bool {
-        let place = lease.place.as_ref();
-        place
-            .and_then(|place| self.enis.get(&place.eni)?.cidrs().get(&place.cidr))
-            .is_some_and(|cidr| cidr.ready)
+        let cidr = lease.place.as_ref().and_then(|place| self.cidr_at(place));
+        cidr.is_some_and(|cidr| cidr.ready)
     }
 
     /// Gives free addresses to those who wait, first come, first served, and tells those who wait

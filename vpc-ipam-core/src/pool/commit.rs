@@ -36,10 +36,9 @@ impl Pool {
     }
 
     fn commit_add(&mut self, op: OpId, key: &SandboxKey, now: Time) {
-        let works = |lease: &super::Lease| {
-            self.is_wired(lease) && lease.place.as_ref().is_some_and(|p| self.is_confirmed(p))
-        };
-        if !self.leases.get(key).is_some_and(works) {
+        let lease = self.leases.get(key);
+        let cidr = lease.and_then(|lease| self.cidr_at(lease.place.as_ref()?));
+        if !cidr.is_some_and(|cidr| cidr.ready && cidr.confirmed) {
             self.wait_again(op, key, now);
             return;
         }

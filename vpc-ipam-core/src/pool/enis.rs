@@ -3,9 +3,9 @@
 //! Whatever may have changed an ENI has borrowed it from here, so the sums are put right by looking at
 //! those alone. A pod then costs the same on one ENI and on fifteen.
 
-use std::ops::Range;
+use std::{cmp::Reverse, ops::Range};
 
-use super::view::{is_in_view, summary};
+use super::view::{is_in_view, is_trunk, summary};
 use crate::{eni::Eni, id::EniId, plan::Outline};
 
 /// What the pool asks of all its ENIs after each event. Counts are of ENIs unless they say otherwise.
@@ -24,6 +24,7 @@ pub(super) struct Sums {
     pub(super) stale: u64,
     /// Addresses may be given back to the cloud.
     pub(super) vacated: u64,
+    pub(super) trunks: u64,
     /// They wait for another attempt at the host's side.
     pub(super) retrying: u64,
 }
@@ -44,6 +45,7 @@ impl Sums {
             unsaved: eni.unsaved.into(),
             stale: (idle && eni.host.stale).into(),
             vacated: (!eni.leaving.is_empty() && eni.op.is_none() && eni.settled()).into(),
+            trunks: is_trunk(eni).into(),
             retrying: (idle && eni.host.retry_at.is_some()).into(),
         }
     }
@@ -56,23 +58,42 @@ impl Sums {
             $(self.$sum = self.$sum.wrapping_add(after.$sum).wrapping_sub(before.$sum);)*
         } }
         self.outline.replace(&before.outline, &after.outline);
-        each!(leased resting missing unsaved stale vacated retrying);
+        each!(leased resting missing unsaved stale vacated trunks retrying);
     }
 }
 
+/// Order in which ENIs are used: those whose addresses stand in for others last; most pods first, so
+/// that others become free; then the lower device.
+type Turn = (bool, Reverse<u64>, u32);
+
+/// What of an ENI is looked at for every pod.
 #[derive(Debug)]
-struct Entry {
+struct Head {
+    id: EniId,
+    /// As it was when last counted; `None` if it has no address for another pod.
+    turn: Option<Turn>,
+    /// It may have changed since.
+    touched: bool,
+}
+
+#[derive(Debug)]
+struct Body {
     eni: Eni,
     /// What the sums contain of it.
     counted: Sums,
-    /// It may have changed since.
-    touched: bool,
+}
+
+fn turn(eni: &Eni) -> Option<Turn> {
+    let cidr = eni.next_cidr().filter(|_| eni.usable())?;
+    Some((eni.duty().stands_in(cidr), Reverse(eni.tally().leased), eni.device))
 }
 
 /// All ENIs, in the order of their ids.
 #[derive(Debug, Default)]
 pub(super) struct Enis {
-    all: Vec<Entry>,
+    heads: Vec<Head>,
+    /// As many as there are heads, in the same order.
+    bodies: Vec<Body>,
     sums: Sums,
     /// Where those are that have been touched.
     touched: Range<usize>,
@@ -80,10 +101,17 @@ pub(super) struct Enis {
 
 impl Enis {
     fn find(&self, id: &EniId) -> Result<usize, usize> {
-        self.all.binary_search_by(|entry| entry.eni.id.cmp(id))
+        // Most ids that are looked for came from here.
+        match self.heads.iter().position(|head| head.id.shares_text_with(id)) {
+            Some(n) => Ok(n),
+            None => self.heads.binary_search_by(|head| head.id.cmp(id)),
+        }
     }
 
     fn touch(&mut self, range: Range<usize>) {
+        for head in self.heads.get_mut(range.clone()).unwrap_or_default() {
+            head.touched = true;
+        }
         let before = &self.touched;
         self.touched = if before.is_empty() {
             range
@@ -93,7 +121,7 @@ impl Enis {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.all.is_empty()
+        self.bodies.is_empty()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -101,54 +129,70 @@ impl Enis {
     }
 
     pub(super) fn get(&self, id: &EniId) -> Option<&Eni> {
-        self.all.get(self.find(id).ok()?).map(|entry| &entry.eni)
+        self.bodies.get(self.find(id).ok()?).map(|body| &body.eni)
     }
 
     pub(super) fn get_mut(&mut self, id: &EniId) -> Option<&mut Eni> {
         let n = self.find(id).ok()?;
         self.touch(n..n + 1);
-        let entry = self.all.get_mut(n)?;
-        entry.touched = true;
-        Some(&mut entry.eni)
+        self.bodies.get_mut(n).map(|body| &mut body.eni)
     }
 
     pub(super) fn values(&self) -> impl Iterator<Item = &Eni> {
-        self.all.iter().map(|entry| &entry.eni)
+        self.bodies.iter().map(|body| &body.eni)
     }
 
     pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut Eni> {
-        self.touch(0..self.all.len());
-        self.all.iter_mut().map(|entry| {
-            entry.touched = true;
-            &mut entry.eni
-        })
+        self.touch(0..self.heads.len());
+        self.bodies.iter_mut().map(|body| &mut body.eni)
+    }
+
+    /// The ENI that the next pod's address comes from.
+    pub(super) fn first(&self) -> Option<&Eni> {
+        let mut first: Option<(Turn, &Eni)> = None;
+        for (head, body) in self.heads.iter().zip(&self.bodies) {
+            let turn = if head.touched { turn(&body.eni) } else { head.turn };
+            // Of equal ones the one with the lower id.
+            if let Some(turn) = turn
+                && first.is_none_or(|(best, _)| turn < best)
+            {
+                first = Some((turn, &body.eni));
+            }
+        }
+        first.map(|(_, eni)| eni)
     }
 
     /// Adds an ENI in place of any with the same id.
     pub(super) fn insert(&mut self, eni: Eni) {
-        self.remove(&eni.id.clone());
-        let Err(n) = self.find(&eni.id) else { return };
-        self.all.insert(n, Entry { eni, counted: Sums::default(), touched: true });
-        self.touch(0..self.all.len());
+        let id = eni.id.clone();
+        self.remove(&id);
+        let Err(n) = self.find(&id) else { return };
+        self.heads.insert(n, Head { id, turn: None, touched: true });
+        self.bodies.insert(n, Body { eni, counted: Sums::default() });
+        self.touch(0..self.heads.len());
     }
 
     pub(super) fn remove(&mut self, id: &EniId) -> Option<Eni> {
         let n = self.find(id).ok()?;
-        let entry = self.all.remove(n);
-        self.sums.replace(&entry.counted, &Sums::default());
+        self.heads.remove(n);
+        let body = self.bodies.remove(n);
+        self.sums.replace(&body.counted, &Sums::default());
         // Not joined with what was touched before: that may reach past the end now.
-        self.touched = 0..self.all.len();
-        Some(entry.eni)
+        self.touched = 0..self.heads.len();
+        Some(body.eni)
     }
 
     /// Puts the sums right. `slots`: those of an ENI; if that changes, every ENI must be touched.
     pub(super) fn refresh(&mut self, slots: u32) {
         let touched = std::mem::take(&mut self.touched);
-        for entry in self.all.get_mut(touched).unwrap_or_default() {
-            if std::mem::take(&mut entry.touched) {
-                let sums = Sums::of(&entry.eni, slots);
-                self.sums.replace(&entry.counted, &sums);
-                entry.counted = sums;
+        let heads = self.heads.get_mut(touched.clone()).unwrap_or_default();
+        let bodies = self.bodies.get_mut(touched).unwrap_or_default();
+        for (head, body) in heads.iter_mut().zip(bodies) {
+            if std::mem::take(&mut head.touched) {
+                head.turn = turn(&body.eni);
+                let sums = Sums::of(&body.eni, slots);
+                self.sums.replace(&body.counted, &sums);
+                body.counted = sums;
             }
         }
     }
@@ -163,8 +207,11 @@ impl Enis {
     #[cfg(any(test, feature = "testkit"))]
     pub(super) fn audit(&self, slots: u32) -> Result<(), String> {
         let mut counted = Sums::default();
-        for eni in self.values() {
-            counted.replace(&Sums::default(), &Sums::of(eni, slots));
+        for (head, body) in self.heads.iter().zip(&self.bodies) {
+            counted.replace(&Sums::default(), &Sums::of(&body.eni, slots));
+            if head.id != body.eni.id || head.turn != turn(&body.eni) {
+                return Err(format!("{} is thought to be {head:?}", body.eni.id));
+            }
         }
         if !self.touched.is_empty() || self.sums != counted {
             return Err(format!("sums over ENIs are {:?}, not {counted:?}", self.sums));

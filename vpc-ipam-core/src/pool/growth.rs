@@ -93,7 +93,9 @@ impl Pool {
         }
         self.forget_old_holds(now);
         self.learn(now);
-        if let Some(calm) = plan::calm(&self.frame(), &self.enis.sums().outline, &self.config) {
+        let sums = self.enis.sums();
+        let frame = self.frame(self.foreign_trunk || sums.trunks > 0);
+        if let Some(calm) = plan::calm(&frame, &sums.outline, &self.config) {
             self.growth.revisit = None;
             self.growth.error.take_if(|_| calm == Calm::Enough);
             return;

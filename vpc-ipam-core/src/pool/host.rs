@@ -53,6 +53,12 @@ impl Pool {
         if vacated > 0 {
             self.release_leaving();
         }
+        if !self.departing.is_empty() {
+            self.take_down_departing(now);
+        }
+    }
+
+    fn take_down_departing(&mut self, now: Time) {
         let departing: Vec<EniSpec> = self
             .departing
             .values_mut()

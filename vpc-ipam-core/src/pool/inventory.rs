@@ -6,7 +6,7 @@ use super::{Place, Pool};
 use crate::{
     addr::Prefix,
     cloud::{Authority, CloudEni},
-    eni::Eni,
+    eni::{Cidr, Eni},
     id::EniId,
     slots::{Past, Use},
     time::Time,
@@ -136,8 +136,11 @@ impl Pool {
     }
 
     pub(super) fn is_confirmed(&self, place: &Place) -> bool {
-        let cidr = self.enis.get(&place.eni).and_then(|eni| eni.cidrs().get(&place.cidr));
-        cidr.is_some_and(|cidr| cidr.confirmed)
+        self.cidr_at(place).is_some_and(|cidr| cidr.confirmed)
+    }
+
+    pub(super) fn cidr_at(&self, place: &Place) -> Option<&Cidr> {
+        self.enis.get(&place.eni)?.cidrs().get(&place.cidr)
     }
 
     /// Removes a CIDR from the pool with what is remembered of its addresses. Its leases stay,

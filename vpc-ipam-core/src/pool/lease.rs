@@ -103,12 +103,11 @@ impl Leases {
 
     /// Adds a lease; false if its owner or its address has one.
     pub(super) fn insert(&mut self, key: SandboxKey, lease: Lease) -> bool {
-        if self.by_key.contains_key(&key) || self.by_ip.contains_key(lease.ip) {
-            return false;
+        let new = !self.by_key.contains_key(&key) && self.by_ip.insert(lease.ip, key.clone());
+        if new {
+            self.by_key.insert(key, lease);
         }
-        self.by_ip.insert(lease.ip, key.clone());
-        self.by_key.insert(key, lease);
-        true
+        new
     }
 
     pub(super) fn remove(&mut self, key: &SandboxKey) -> Option<Lease> {

@@ -87,6 +87,9 @@ impl Quarantine {
 
     /// After the write `generation`: the addresses that nobody claims any more.
     fn written(&mut self, generation: u64) -> Vec<IpAddr> {
+        if self.claims.is_empty() {
+            return Vec::new();
+        }
         let ended = self.claims.extract_if(.., |claim| claim.releasing == Some(generation));
         let mut freed: BTreeSet<_> = ended.flat_map(|claim| claim.entry.addresses).collect();
         let claimed = self.addresses();

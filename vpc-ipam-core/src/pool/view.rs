@@ -25,16 +25,16 @@ impl Pool {
             view
         };
         let enis = self.enis.values().filter(|eni| is_in_view(eni)).map(summary).collect();
-        View { enis, ..self.frame() }
+        View { enis, ..self.frame(self.has_trunk()) }
     }
 
-    /// The view without its ENIs.
-    pub(super) fn frame(&self) -> View {
+    /// The view without its ENIs; `trunk`: the cloud shows one.
+    pub(super) fn frame(&self, trunk: bool) -> View {
         let departing = self.departing.values().filter(|d| d.delete).count();
         View {
             enis: Vec::new(),
             other_enis: narrow(self.foreign.len() + departing),
-            trunk: self.has_trunk(),
+            trunk,
             unschedulable: self.unschedulable,
             waiting: self.waiting.anyone() as u64,
             creating: self.growth.creating.values().next().copied(),
@@ -49,8 +49,7 @@ impl Pool {
 
     /// The cloud shows a trunk, whoever has it.
     fn has_trunk(&self) -> bool {
-        let trunk = |eni: &Eni| !eni.missing && eni.traits.kind == EniKind::Trunk;
-        self.foreign_trunk || self.enis.values().any(trunk)
+        self.foreign_trunk || self.enis.values().any(is_trunk)
     }
 
     pub(super) fn has_foreign_idle(&self) -> bool {
@@ -79,6 +78,10 @@ impl Pool {
             }
         }
     }
+}
+
+pub(super) fn is_trunk(eni: &Eni) -> bool {
+    !eni.missing && eni.traits.kind == EniKind::Trunk
 }
 
 /// What has been disowned is among the foreign ones.
