@@ -53,6 +53,30 @@
 //!
 //! What that saves depends on the load; `docs/warm-policies.md` has the figures and how to get them.
 //!
+//! # When it grows, and by how much
+//!
+//! Demand is an event, not a tick: each ADD, DEL, answer and setting is followed by a new
+//! [`plan`](plan::plan), and one plan asks for all that is missing at once, on several ENIs if it must:
+//! for the pods that wait, what the targets want beyond them, and no more than the node's pods can use.
+//! An ADD for which no address is free waits up to [`add_wait`](config::PoolConfig::add_wait) and
+//! gets the first one that arrives, in the order in which pods came; one for which none can come is
+//! refused at once. [`Plan::reason`](plan::Plan::reason) is data, and prints as one sentence with the numbers
+//! that decided: the same one in the log, in an answer to a failed ADD, and in what an operator reads.
+//!
+//! # Which address a pod gets
+//!
+//! Pods are packed: the ENI with most pods first, in it the prefix with most pods, in that an address
+//! that was never used, else the one that has been free for longest. So prefixes and ENIs drain, and
+//! can be given back, while a released address rests for as long as possible.
+//!
+//! # What may be believed, and what may be given up
+//!
+//! EC2 is the authority; instance metadata is a hint that must have been there for a while before pods
+//! get what it alone shows, and that never removes anything. Nothing is given back to EC2 without proof
+//! that nobody uses it: no lease, and a view of EC2 newer than the pool's own last change of that ENI.
+//! A lease whose address EC2 no longer shows is *orphaned*: counted, reported, answered as before, and
+//! not given to anyone else until its DEL.
+//!
 //! # When the subnet is fragmented
 //!
 //! A prefix takes an aligned, free block of 16 addresses. In a subnet that has none left, however
