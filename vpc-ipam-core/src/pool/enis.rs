@@ -125,7 +125,7 @@ impl Enis {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.all.len()
+        self.bodies.len()
     }
 
     pub(super) fn get(&self, id: &EniId) -> Option<&Eni> {
