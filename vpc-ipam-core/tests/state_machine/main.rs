@@ -43,6 +43,18 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_history_replayed_gives_the_same_answers_and_actions(
+        (config, subnet) in nodes(),
+        commands in commands(),
+    ) {
+        prop_assert_eq!(run(&config, subnet, &commands), run(&config, subnet, &commands));
+    }
+}
+
 /// A model that never sees a case agrees with everything.
 #[test]
 fn the_histories_come_by_everything_that_can_happen() {
