@@ -63,7 +63,7 @@ fn a_difference_between_two_plays_is_found() {
 
 #[test]
 fn the_daemon_dies_at_each_moment_and_nothing_is_lost() {
-    for in_flight in [InFlight::Done, InFlight::Lost] {
+    for in_flight in [InFlight::Done, InFlight::Lost, InFlight::Late] {
         let how = Everywhere { in_flight, ..Everywhere::default() };
         let survey = crash_everywhere(&history(), &how).unwrap();
         assert_eq!(survey.replays, survey.moments);
