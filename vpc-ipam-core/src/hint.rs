@@ -305,6 +305,9 @@ mod tests {
         assert!(text.ends_with(&format!("{enis}\n")), "{text}");
         assert_eq!(decode(text.as_bytes()).unwrap(), hint());
         assert_eq!(decode(&encode(&Hint::default())).unwrap(), Hint::default());
+        let mut hint = hint();
+        hint.enis[0].excluded = true;
+        assert_eq!(decode(&encode(&hint)).unwrap(), hint);
     }
 
     #[test]

@@ -46,6 +46,10 @@ fn a_retired_eni_counts_for_nothing_and_gets_nothing() {
     assert_eq!(asked(&plan), [(Some("eni-1".to_owned()), 2)]);
     assert_eq!(released(&plan), [("eni-0", 3)], "even while the pool grows");
     assert!(plan.reason.to_string().starts_with("1 of 2 address(es) available"), "{}", plan.reason);
+    // Nor does what it was about to get when it was retired.
+    let mut growing = view.clone();
+    growing.enis[0].incoming = 2;
+    assert_eq!(Totals::of(&growing, &config(Secondary, warm_ips(3, 0))).incoming, 0);
 }
 
 #[test]
@@ -73,6 +77,9 @@ fn a_retired_eni_makes_room_for_one_that_serves() {
     let going = plan(&node, &config(Secondary, warm_ips(1, 0)), NOW);
     assert_eq!((freed(&going), going.grow.len()), (vec!["eni-2"], 0));
     assert!(matches!(going.reason, Reason::InFlight { .. }), "nobody is refused: {going:?}");
+    let unsure = View { confirmed: false, ..node.clone() };
+    let reason = plan(&unsure, &config(Secondary, warm_ips(1, 0)), NOW).reason;
+    assert!(matches!(reason, Reason::Full { .. }), "it does not go on metadata's word: {reason:?}");
     node.enis[2].occupied = 1;
     let stuck = plan(&node, &config(Secondary, warm_ips(1, 0)), NOW);
     let text = stuck.reason.to_string();

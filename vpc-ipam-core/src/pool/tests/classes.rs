@@ -265,11 +265,22 @@ fn a_place_is_kept_for_the_trunk_until_it_is_there() {
     let op = bench.ask(18);
     let text = bench.reply(op).unwrap_err().to_string();
     assert!(text.contains("on 3 of 3 ENIs") && !text.contains("trunk"), "{text}");
-    // Somebody else's trunk will do as well.
-    bench.tag(&id, NO_MANAGE_TAG, "true");
-    bench.next_read();
-    let op = bench.ask(18);
-    assert!(!bench.reply(op).unwrap_err().to_string().contains("trunk"));
+}
+
+#[test]
+fn no_place_is_kept_once_there_is_a_trunk_whoever_has_it() {
+    for theirs in [false, true] {
+        let mut config = config(Secondary, spare_enis(3));
+        config.pod_eni = true;
+        let mut bench = Bench::new(config);
+        let trunk = bench.attach_eni();
+        bench.eni(&trunk).kind = EniKind::Trunk;
+        if theirs {
+            bench.tag(&trunk, NO_MANAGE_TAG, "true");
+        }
+        bench.pass_s(300);
+        assert_eq!(bench.enis.len(), 3, "theirs: {theirs}");
+    }
 }
 
 #[test]
