@@ -18,15 +18,21 @@ pub(super) struct Member<'a> {
 pub(super) fn compact(text: &str) -> Result<String, serde_json::Error> {
     serde_json::from_str::<IgnoredAny>(text)?;
     let (mut quoted, mut escaped) = (false, false);
-    let keep = |c: &char| {
+    let mut compact = String::with_capacity(text.len());
+    let mut start = 0;
+    // All that counts here is ASCII, of which no part of another character is.
+    for (n, byte) in text.bytes().enumerate() {
         if quoted {
-            (quoted, escaped) = (*c != '"' || escaped, *c == '\\' && !escaped);
-            return true;
+            (quoted, escaped) = (byte != b'"' || escaped, byte == b'\\' && !escaped);
+        } else if byte.is_ascii_whitespace() {
+            compact.push_str(text.get(start..n).unwrap_or_default());
+            start = n + 1;
+        } else {
+            quoted = byte == b'"';
         }
-        quoted = *c == '"';
-        !c.is_ascii_whitespace()
-    };
-    Ok(text.chars().filter(keep).collect())
+    }
+    compact.push_str(text.get(start..).unwrap_or_default());
+    Ok(compact)
 }
 
 /// Members of an object, `None` if `text` is something else. `text` must be compact.

@@ -184,6 +184,9 @@ impl Enis {
 
     /// Puts the sums right. `slots`: those of an ENI; if that changes, every ENI must be touched.
     pub(super) fn refresh(&mut self, slots: u32) {
+        if self.touched.is_empty() {
+            return;
+        }
         let touched = std::mem::take(&mut self.touched);
         let heads = self.heads.get_mut(touched.clone()).unwrap_or_default();
         let bodies = self.bodies.get_mut(touched).unwrap_or_default();

@@ -328,14 +328,15 @@ impl Pool {
     /// Ends what has had its time: rests of addresses.
     fn expire(&mut self, now: Time) {
         let over = |released| rested_at(released, &self.config) <= now;
+        let rest_over = |enis: &mut Enis, place: &Place, ip| {
+            enis.get_mut(&place.eni)?.edit(&place.cidr, |cidr| cidr.slots.rest_over(ip))
+        };
         while let Some((ip, place)) = self.cooling.pop(over) {
-            let known = |place: &Place| {
-                self.enis.get(&place.eni).is_some_and(|eni| eni.cidrs().contains_key(&place.cidr))
-            };
-            if let Some(place) = place.filter(known).or_else(|| self.place_of(ip))
-                && let Some(eni) = self.enis.get_mut(&place.eni)
+            let ended = place.and_then(|place| rest_over(&mut self.enis, &place, ip));
+            if ended.is_none()
+                && let Some(place) = self.place_of(ip)
             {
-                eni.edit(&place.cidr, |cidr| cidr.slots.rest_over(ip));
+                rest_over(&mut self.enis, &place, ip);
             }
         }
     }
