@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use crate::{
     addr::{DELEGATED_V6_LEN, Prefix},
+    budget::Budget,
     id::{InstanceId, SecurityGroupId, SubnetId},
     policy::PolicyConfig,
 };
@@ -144,6 +145,8 @@ pub struct PoolConfig {
     pub trunking: Option<bool>,
     /// `AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG` and what came of it.
     pub custom_network: CustomNetwork,
+    /// How many EC2 calls may be made.
+    pub budget: Budget,
     /// Seed of the jitter of retries.
     pub seed: u64,
     /// Ask for the ENI view to be stored, for a start on which the cloud does not answer: see
@@ -209,6 +212,7 @@ impl PoolConfig {
             pod_eni: false,
             trunking: None,
             custom_network: CustomNetwork::Off,
+            budget: Budget::default(),
             seed: 0,
             remember: false,
         })

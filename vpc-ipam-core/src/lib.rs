@@ -167,6 +167,7 @@ pub mod addr;
 mod address_map;
 mod backoff;
 pub mod branch;
+pub mod budget;
 pub mod checkpoint;
 pub mod class;
 pub mod cloud;

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use crate::{
     addr::Prefix,
+    budget::CallLevel,
     class::Standing,
     cloud::EniKind,
     id::{EniId, PodRef, SandboxKey, SubnetId},
@@ -41,6 +42,10 @@ pub struct Stats {
     /// Until when some kind of growth is paused because a subnet is exhausted. In prefix mode, single
     /// addresses may still be had.
     pub growth_paused_until: Option<Time>,
+    /// What the pool does without because EC2 throttles.
+    pub call_level: CallLevel,
+    /// Calls that EC2 has throttled since the pool began.
+    pub throttled_calls: u64,
     /// Events that answered no operation.
     pub unexpected_events: u64,
     /// ADDs that ended without an address.

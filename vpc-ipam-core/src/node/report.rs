@@ -33,6 +33,8 @@ fn add(sum: &mut Stats, of: Stats, card: u32) {
         in_flight,
         enis,
         growth_paused_until,
+        call_level,
+        throttled_calls,
         unexpected_events,
         no_address,
         ready: _,
@@ -50,6 +52,8 @@ fn add(sum: &mut Stats, of: Stats, card: u32) {
     sum.waiting += waiting;
     sum.in_flight += in_flight;
     sum.enis.extend(enis);
+    sum.call_level = sum.call_level.max(call_level);
+    sum.throttled_calls += throttled_calls;
     sum.growth_paused_until = earlier(sum.growth_paused_until, growth_paused_until);
     sum.unexpected_events = sum.unexpected_events.saturating_add(unexpected_events);
     sum.no_address += no_address;

@@ -8,6 +8,7 @@ mod fallback;
 mod grow;
 mod hold;
 mod ipv6;
+mod ration;
 mod reason;
 mod shrink;
 mod target;
@@ -22,6 +23,7 @@ pub use self::{
 };
 use crate::{
     addr::Prefix,
+    budget::Calls,
     class::Standing,
     cloud::AddressCount,
     config::{AllocationMode, Family, PoolConfig},
@@ -163,6 +165,8 @@ pub struct View {
     pub last_shrink: Option<Time>,
     /// What holds growth back.
     pub holds: Holds,
+    /// What EC2 calls may be made.
+    pub calls: Calls,
     /// How many addresses a warm policy wants free, instead of the configured targets.
     pub band: Option<Band>,
 }
@@ -229,6 +233,12 @@ impl Plan {
 ///
 /// Executing a plan and planning again reaches an empty plan, if the pods do not change.
 pub fn plan(view: &View, config: &PoolConfig, now: Time) -> Plan {
+    let mut plan = unrationed(view, config, now);
+    ration::ration(&mut plan, view);
+    plan
+}
+
+fn unrationed(view: &View, config: &PoolConfig, now: Time) -> Plan {
     if !config.provisions() {
         return Plan::idle(Reason::ProvisioningDisabled);
     }

@@ -3,7 +3,13 @@
 use std::fmt;
 
 use super::Totals;
-use crate::{config::AllocationMode, id::EniId, policy::Band, time::Time};
+use crate::{
+    budget::{CallKind, CallLevel},
+    config::AllocationMode,
+    id::EniId,
+    policy::Band,
+    time::Time,
+};
 
 /// The target that is missed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -145,6 +151,15 @@ pub enum Reason {
         /// Its name.
         name: String,
     },
+    /// Too low, and the node has used up its EC2 calls for the moment.
+    NoCalls {
+        /// What there is no call for.
+        kind: CallKind,
+        /// The next call.
+        until: Time,
+        /// What is done without.
+        level: CallLevel,
+    },
     /// The pool follows what the cloud shows.
     ProvisioningDisabled,
     /// This ENI serves no new pods, and the last of its pods has gone.
@@ -168,6 +183,15 @@ pub enum Reason {
     Unconfirmed,
     /// Too low, but the node takes no new pods.
     Unschedulable,
+    /// EC2 throttles the account, so what no pod waits for has to wait itself.
+    Throttled {
+        /// What is done without.
+        level: CallLevel,
+        /// Calls that EC2 has throttled since the pool began.
+        throttled: u64,
+        /// When less is done without, if EC2 throttles nothing before.
+        relief: Option<Time>,
+    },
     /// More than the targets ask for.
     Surplus {
         /// CIDRs that go.
@@ -290,6 +314,15 @@ impl fmt::Display for Reason {
                 "the ENIConfig {name:?} does not exist, so no ENI can be made for pods; create it, or \
                  correct the label or annotation of the node that names it"
             ),
+            Self::NoCalls { kind, until, level } => {
+                let why = match level {
+                    CallLevel::Normal => "the node has made as many EC2 calls as it may",
+                    CallLevel::NoReleases | CallLevel::NoMutations => {
+                        "EC2 throttles this account, so the node makes few calls"
+                    }
+                };
+                write!(f, "{why}; the next one for {kind} follows at {until}")
+            }
             Self::ProvisioningDisabled => {
                 f.write_str("provisioning is disabled, so the pool follows what the cloud shows")
             }
@@ -321,6 +354,14 @@ impl fmt::Display for Reason {
                 "the node is unschedulable, so no address is asked for; uncordon it, or set \
                  AWS_MANAGE_ENIS_NON_SCHEDULABLE",
             ),
+            Self::Throttled { level, throttled, relief } => {
+                let what = match level {
+                    CallLevel::NoMutations => "requested or given back unless a pod waits",
+                    CallLevel::Normal | CallLevel::NoReleases => "given back",
+                };
+                write!(f, "EC2 has throttled {throttled} call(s), so nothing is {what}")?;
+                relief.iter().try_for_each(|at| write!(f, ", at least until {at}"))
+            }
             Self::Surplus { released, available, mode, band } => {
                 write!(
                     f,

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     addr::Prefix,
     backoff::Backoff,
+    budget::CallKind,
     cloud::{AddressCount, Authority, CloudEni, CloudError, CloudErrorKind, CreateEni},
     config::CustomNetwork,
     eni::RETRY_CAP,
@@ -121,6 +122,8 @@ impl Pool {
                 | Reason::NoEniConfig { .. }
                 | Reason::SubnetExhausted { .. }
                 | Reason::Fallback { shortage: Some(_), .. }
+                | Reason::NoCalls { .. }
+                | Reason::Throttled { .. }
         );
         if !short {
             self.growth.error = None;
@@ -145,6 +148,14 @@ impl Pool {
     }
 
     fn grow(&mut self, step: Growth, now: Time) {
+        let kind = match &step {
+            Growth::Assign { .. } => CallKind::Assign,
+            Growth::Create { .. } => CallKind::Create,
+        };
+        // Plans keep within what there is.
+        if !self.purse.take(kind, now) {
+            return;
+        }
         match step {
             Growth::Assign { eni: id, count } => {
                 let op = Op::Assign { eni: id.clone(), count };
@@ -206,7 +217,8 @@ impl Pool {
         else {
             return;
         };
-        self.end_mutation(&id, op);
+        self.end_mutation(&id, op, now);
+        self.note_answer(CallKind::Assign, result.as_ref().err(), now);
         let came = result.as_ref().is_ok_and(|cidrs| !cidrs.is_empty());
         self.growth.lead.end_addresses(op, came, now);
         let subnet = self.enis.get(&id).map(|eni| eni.subnet.clone());
@@ -240,7 +252,8 @@ impl Pool {
         };
         self.growth.creating.remove(&op);
         self.growth.lead.end_eni(op, result.is_ok(), now);
-        self.sequence = self.sequence.saturating_add(1);
+        self.note_mutation(now);
+        self.note_answer(CallKind::Create, result.as_ref().err(), now);
         self.growth.created = self.sequence;
         match result {
             Ok(cloud) => {
@@ -336,7 +349,8 @@ impl Pool {
         else {
             return;
         };
-        self.end_mutation(&id, op);
+        self.end_mutation(&id, op, now);
+        self.note_answer(CallKind::Unassign, result.as_ref().err(), now);
         for cidr in cidrs {
             if let Some(eni) = self.enis.get_mut(&id) {
                 eni.leaving.remove(&cidr);
@@ -355,7 +369,8 @@ impl Pool {
         else {
             return;
         };
-        self.sequence = self.sequence.saturating_add(1);
+        self.note_mutation(now);
+        self.note_answer(CallKind::Delete, result.as_ref().err(), now);
         self.departing.remove(&id);
         let until = match result {
             Ok(()) => now + GONE_FOR,
@@ -368,8 +383,8 @@ impl Pool {
         self.gone_enis.insert(id, Gone { until, sequence: self.sequence });
     }
 
-    fn end_mutation(&mut self, id: &EniId, op: OpId) {
-        self.sequence = self.sequence.saturating_add(1);
+    fn end_mutation(&mut self, id: &EniId, op: OpId, now: Time) {
+        self.note_mutation(now);
         if let Some(eni) = self.enis.get_mut(id) {
             eni.op.take_if(|(running, _)| *running == op);
             eni.mutated = self.sequence;

@@ -25,6 +25,10 @@ pub(super) struct Departing {
     spec: EniSpec,
     /// Delete it in the cloud; false if it is gone there.
     pub(super) delete: bool,
+    /// The host has forgotten it.
+    pub(super) torn_down: bool,
+    /// It is being deleted.
+    pub(super) deleting: bool,
     retry_at: Option<Time>,
     backoff: Backoff,
 }
@@ -35,6 +39,8 @@ impl Pool {
         let departing = Departing {
             spec: spec.clone(),
             delete,
+            torn_down: false,
+            deleting: false,
             retry_at: Some(now),
             backoff: Backoff::new(TEAR_DOWN_RETRY, RETRY_CAP),
         };
@@ -47,11 +53,12 @@ impl Pool {
         if stale > 0 {
             self.set_up_stale(now);
         }
+        self.delete_departed(now);
         if !self.may_give_back() {
             return;
         }
         if vacated > 0 {
-            self.release_leaving();
+            self.release_leaving(now);
         }
         if !self.departing.is_empty() {
             self.take_down_departing(now);
@@ -96,28 +103,6 @@ impl Pool {
         }
     }
 
-    /// Gives addresses back to the cloud once the host no longer sends anything from them.
-    fn release_leaving(&mut self) {
-        if self.draining || !self.config.provisions() {
-            return;
-        }
-        let ready: Vec<EniId> = self
-            .enis
-            .values()
-            .filter(|eni| !eni.leaving.is_empty() && eni.op.is_none() && eni.settled())
-            .map(|eni| eni.id.clone())
-            .collect();
-        for id in ready {
-            let Some(eni) = self.enis.get(&id) else { continue };
-            let cidrs: Vec<_> = eni.leaving.iter().copied().collect();
-            let op = Op::Unassign { eni: id.clone(), cidrs: cidrs.clone() };
-            let op = self.issue(op, |op| Action::UnassignAddresses { op, eni: id.clone(), cidrs });
-            if let Some(eni) = self.enis.get_mut(&id) {
-                eni.op = Some((op, None));
-            }
-        }
-    }
-
     pub(super) fn on_set_up(&mut self, op: OpId, result: Result<(), DatapathError>, now: Time) {
         let Some(Op::SetUp { eni: id, sources }) =
             self.take_op(op, |op| matches!(op, Op::SetUp { .. }))
@@ -157,13 +142,8 @@ impl Pool {
             departing.retry_at = Some(now + departing.backoff.fail(&mut self.jitter));
             return;
         }
-        // A node that is going away takes its ENIs with it; detaching them one by one could only
-        // leak them half-way.
-        if departing.delete && !self.draining && self.config.provisions() {
-            self.issue(Op::Delete { eni: id.clone() }, |op| Action::DeleteEni { op, eni: id });
-        } else {
-            self.departing.remove(&id);
-        }
+        departing.torn_down = true;
+        self.delete_departed(now);
     }
 
     pub(super) fn host_timeout(&self) -> Option<Time> {

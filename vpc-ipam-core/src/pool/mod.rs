@@ -2,6 +2,7 @@
 
 mod action;
 mod assign;
+mod calls;
 mod commit;
 mod cooling;
 mod enis;
@@ -14,6 +15,8 @@ mod learn;
 mod lease;
 mod memory;
 mod metadata;
+mod op;
+mod period;
 mod quarantine;
 mod reconcile;
 mod reconfigure;
@@ -42,6 +45,7 @@ use self::{
     lease::{Lease, Leases, Phase, Place},
     memory::Memory,
     metadata::Absent,
+    op::Op,
     quarantine::Quarantine,
     reconcile::{Describing, Foreign},
     waiting::Waiting,
@@ -49,8 +53,8 @@ use self::{
 use crate::{
     addr::Prefix,
     backoff::Jitter,
+    budget::Purse,
     checkpoint::{Changes, Checkpoint},
-    cloud::AddressCount,
     config::PoolConfig,
     id::{EniId, OpId, PodRef, SandboxKey},
     plan::earlier,
@@ -74,36 +78,6 @@ pub enum AssignError {
     /// A DEL for the same sandbox came while its ADD was waiting.
     #[error("the sandbox was deleted before it had an address")]
     Released,
-}
-
-/// What an operation that was asked for is.
-#[derive(Clone, Debug)]
-enum Op {
-    Assign {
-        eni: EniId,
-        count: AddressCount,
-    },
-    Create {
-        count: AddressCount,
-    },
-    Delete {
-        eni: EniId,
-    },
-    /// `sequence`: mutations that had ended when it was asked for.
-    Describe {
-        sequence: u64,
-    },
-    SetUp {
-        eni: EniId,
-        sources: BTreeSet<Prefix>,
-    },
-    TearDown {
-        eni: EniId,
-    },
-    Unassign {
-        eni: EniId,
-        cidrs: Vec<Prefix>,
-    },
 }
 
 /// See the crate documentation for the contract.
@@ -139,6 +113,7 @@ pub struct Pool {
     describing: Describing,
     absent: Absent,
     growth: GrowthState,
+    purse: Purse,
     policy: Box<dyn WarmPolicy>,
     draining: bool,
     unschedulable: bool,
@@ -174,6 +149,7 @@ impl Pool {
             };
             leases.insert(lease.key.clone(), entry);
         }
+        let purse = Purse::new(&config.budget, now);
         let quarantine = Quarantine::new(checkpoint);
         for (key, lease) in quarantine.leases() {
             leases.insert(key, lease);
@@ -203,6 +179,7 @@ impl Pool {
             describing: Describing::new(now),
             absent: Absent::new(),
             growth: GrowthState::new(),
+            purse,
             draining: false,
             unschedulable: false,
             ready: false,
@@ -296,6 +273,7 @@ impl Pool {
         at = earlier(at, self.describing.timeout());
         at = earlier(at, self.host_timeout());
         at = earlier(at, self.memory_timeout());
+        at = earlier(at, self.calls_timeout());
         at = earlier(at, self.policy.revisit());
         earlier(at, self.growth.revisit)
     }
@@ -325,8 +303,9 @@ impl Pool {
         &self.config
     }
 
-    /// Ends what has had its time: rests of addresses.
+    /// Ends what has had its time: rests of addresses, and the wait for calls.
     fn expire(&mut self, now: Time) {
+        self.purse.pass(now, &mut self.jitter);
         let over = |released| rested_at(released, &self.config) <= now;
         let rest_over = |enis: &mut Enis, place: &Place, ip| {
             enis.get_mut(&place.eni)?.edit(&place.cidr, |cidr| cidr.slots.rest_over(ip))

@@ -9,6 +9,7 @@ use super::{Action, Op, Pool};
 use crate::{
     addr::Prefix,
     backoff::Backoff,
+    budget::CallKind,
     class::is_managed,
     cloud::{Authority, CloudEni, CloudError, CloudView, EniKind},
     eni::RETRY_CAP,
@@ -16,10 +17,6 @@ use crate::{
     time::Time,
 };
 
-/// Time between two reads of the cloud's view. The reference's value.
-const PERIOD: Duration = Duration::from_secs(60);
-/// Spread of that time, so that nodes which started together drift apart.
-const PERIOD_JITTER: Duration = Duration::from_secs(10);
 /// First delay after a failed read.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -36,7 +33,9 @@ pub(super) enum Foreign {
 /// When to read the cloud's view, and what the last reading was worth.
 #[derive(Clone, Debug)]
 pub(super) struct Describing {
-    due: Time,
+    pub(super) due: Time,
+    /// Reads in a row that showed what was expected.
+    pub(super) quiet: u32,
     pub(super) running: Option<OpId>,
     backoff: Backoff,
     /// Some view has arrived.
@@ -52,6 +51,7 @@ impl Describing {
     pub(super) fn new(now: Time) -> Self {
         Self {
             due: now,
+            quiet: 0,
             running: None,
             backoff: Backoff::new(RETRY, RETRY_CAP),
             described: false,
@@ -74,7 +74,12 @@ impl Describing {
 impl Pool {
     pub(super) fn schedule_describe(&mut self, now: Time) {
         if self.describing.running.is_none() && self.describing.due <= now {
-            self.describe(now);
+            if self.purse.take(CallKind::Describe, now) {
+                self.describe(now);
+            } else {
+                let next = self.purse.wait(CallKind::Describe);
+                self.describing.due = next.unwrap_or(now + RETRY);
+            }
         }
     }
 
@@ -83,7 +88,7 @@ impl Pool {
         let sequence = self.sequence;
         let op = self.issue(Op::Describe { sequence }, |op| Action::Describe { op });
         self.describing.running = Some(op);
-        self.describing.due = now + PERIOD + self.jitter.up_to(PERIOD_JITTER);
+        self.describing.due = now + self.next_period();
     }
 
     /// Asks for a view that is newer than now.
@@ -103,6 +108,7 @@ impl Pool {
             return;
         };
         self.describing.running = None;
+        self.note_answer(CallKind::Describe, result.as_ref().err(), now);
         let retry = match result {
             // Every instance has a primary ENI: such a view is not complete.
             Ok(view) if !view.enis.iter().any(|eni| eni.primary) => {
@@ -112,7 +118,11 @@ impl Pool {
             Ok(view) => {
                 let confirmed = view.authority == Authority::Ec2;
                 let enough = confirmed || self.config.metadata_only;
+                let known = (self.enis.values().count(), self.foreign.len());
                 self.reconcile(view, sequence, now);
+                let same = known == (self.enis.values().count(), self.foreign.len());
+                let quiet = same && confirmed && sequence == self.sequence && self.is_quiet();
+                self.stretch_period(quiet, now);
                 self.describing.described = true;
                 self.memory.vouching &= !enough;
                 self.describing.confirmed |= confirmed;
@@ -127,6 +137,7 @@ impl Pool {
             }
         };
         if retry {
+            self.describing.quiet = 0;
             let delay = self.describing.backoff.fail(&mut self.jitter);
             self.describing.due = self.describing.due.min(now + delay);
         } else {

@@ -22,6 +22,7 @@ impl Pool {
         if self.config.policy != config.policy {
             self.policy = config.policy.build();
         }
+        self.purse.resize(&config.budget);
         let family = std::mem::replace(&mut self.config, config).family;
         if self.config.family != family {
             self.change_family(now);

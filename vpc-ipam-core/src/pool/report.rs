@@ -72,6 +72,7 @@ impl Pool {
             parts.push(format!("{assigned} of {total} addresses in use on {count} ENI(s)"));
         }
         parts.push(reason.to_string());
+        parts.extend(self.calls_text());
         let cooling: u64 =
             self.enis.values().map(|eni| eni.tally().cooling + eni.tally().singles_cooling).sum();
         if cooling > 0 {
@@ -105,6 +106,8 @@ impl Pool {
         let mut stats = Stats {
             waiting: self.waiting.len() as u64,
             in_flight: self.in_flight(),
+            call_level: self.purse.level(),
+            throttled_calls: self.purse.calls().throttled,
             growth_paused_until: self.growth.supply.paused_until(),
             unexpected_events: self.unexpected_events,
             no_address: self.no_address,
@@ -221,6 +224,7 @@ impl Pool {
         if let Some(error) = &self.growth.release_error {
             reasons.push(format!("the last attempt to give something back failed: {error}"));
         }
+        reasons.extend(self.calls_text());
         reasons.extend(self.growth.supply.text(self.config.family));
         if let Some(error) = self.journal.error() {
             reasons.push(format!("the state file cannot be written: {error}"));

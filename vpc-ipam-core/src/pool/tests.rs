@@ -2,6 +2,7 @@
 
 mod abandon;
 mod bench;
+mod calls;
 mod cards;
 mod classes;
 mod cooldown;

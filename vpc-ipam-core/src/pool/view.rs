@@ -43,12 +43,13 @@ impl Pool {
             confirmed: self.describing.confirmed && !self.describing.hint_only,
             last_shrink: self.growth.last_shrink,
             holds: self.growth.holds(),
+            calls: self.calls(),
             band: self.policy.band(),
         }
     }
 
     /// The cloud shows a trunk, whoever has it.
-    fn has_trunk(&self) -> bool {
+    pub(super) fn has_trunk(&self) -> bool {
         self.foreign_trunk || self.enis.values().any(is_trunk)
     }
 

@@ -20,9 +20,9 @@ fn one_read_per_round_serves_all_cards() {
     bench.run();
     assert_eq!(bench.count(is_read), 1);
     assert_eq!(bench.node.stats().enis.len(), 3, "each card has seen it, and has its ENI");
-    bench.pass_s(360);
+    bench.pass_s(3600);
     let reads = bench.count(is_read);
-    assert!((5..=7).contains(&reads), "{reads} reads in 6 minutes");
+    assert!((12..=16).contains(&reads), "{reads} reads in an hour of a quiet node");
 }
 
 #[test]

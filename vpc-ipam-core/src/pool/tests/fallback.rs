@@ -83,6 +83,8 @@ fn pods_that_wait_get_every_slot() {
     let mut bench = node(warm_ips(1, 0), 0);
     for n in 0..27 {
         bench.add(n);
+        // Each takes an EC2 call.
+        bench.pass_s(3);
     }
     assert_eq!(bench.shape(), (vec![9, 9, 9], 0));
     let op = bench.ask(27);
