@@ -29,6 +29,14 @@ pub(crate) fn play_to_rest(script: &Script) -> Result<Sim, TestCaseError> {
     Ok(sim)
 }
 
+/// The same without deaths at rest.
+pub(crate) fn play_to_undisturbed_rest(script: &Script) -> Result<Sim, TestCaseError> {
+    let mut sim = check(play(script))?;
+    sim.spare();
+    check(sim.come_to_rest(REST))?;
+    Ok(sim)
+}
+
 fn limits(config: &SimConfig) -> InstanceLimits {
     instance_type(&config.instance_type).unwrap().limits()
 }

@@ -26,7 +26,7 @@
 //! | 18 | shrinking never makes the pool low; a fixed point | `planning::shrinking_never_makes_the_pool_low_and_keeps_the_targets`, `planning::growing_and_shrinking_reach_a_fixed_point`, `histories::a_pool_at_rest_meets_its_targets` |
 //! | 19 | ENI and slot limits | `planning::no_plan_passes_a_limit`, `pool::no_growth_passes_the_limits_of_enis_and_slots` |
 //! | 20 | which ENIs may be freed, and what is left | `pool::a_freed_eni_is_never_primary_young_cooling_or_in_use_and_the_targets_stay_met` |
-//! | 21 | (replaced: growth waits for no tick, it is bounded by a budget of calls) | see the tests of the call budget; the gap between releases: `pool::releases_keep_their_distance` |
+//! | 21 | (replaced: growth waits for no tick, it is bounded by a budget of calls) | `calls::no_window_holds_more_calls_than_the_budget`, `calls::a_level_keeps_from_what_it_says`; the gap between releases: `pool::releases_keep_their_distance` |
 //! | 22 | no EC2 mutation while draining or without provisioning | `pool::a_draining_node_changes_nothing_in_ec2`, `pool::a_node_without_provisioning_changes_nothing_in_ec2` |
 //! | 23 | `T >= maxPods`: no growth | `planning::no_plan_grows_past_max_pods`, `pool::a_pool_with_addresses_for_all_its_pods_does_not_grow` |
 //! | 24 | a failure of EC2 or IMDS never removes anything | `reconcile::a_failed_read_never_removes_anything` |
@@ -39,6 +39,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod calls;
 #[path = "../common/mod.rs"]
 mod common;
 mod histories;

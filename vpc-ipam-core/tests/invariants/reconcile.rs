@@ -22,7 +22,7 @@ use crate::{
         bench::{Input, Outcome, Seen, Watch, commands, nodes},
         scripts::{any_config, hostile, script},
     },
-    histories::play_to_rest,
+    histories::play_to_undisturbed_rest,
     holds,
     state::{Counters, cidrs, counters},
 };
@@ -66,7 +66,7 @@ proptest! {
     ) {
         // What a policy has learned fades with time.
         script.config.pool.policy = PolicyConfig::Static;
-        let mut sim = play_to_rest(&script)?;
+        let mut sim = play_to_undisturbed_rest(&script)?;
         let before = (sim.pool().checkpoint(), counters(&sim.pool().stats()));
         let actions = sim.actions().len();
         sim.cloud().set_reach(reach);

@@ -131,6 +131,16 @@ impl Scrape {
                 stats.quarantined,
             ),
             ("vpc_cni_waiting_adds", "ADDs that wait for an address", stats.waiting),
+            (
+                "vpc_cni_ec2_call_level",
+                "0: EC2 calls as needed; 1: nothing is given back; 2: only for pods that wait",
+                stats.call_level as u64,
+            ),
+            (
+                "vpc_cni_ec2_throttled_calls",
+                "EC2 calls that were throttled since the daemon began",
+                stats.throttled_calls,
+            ),
         ] {
             page.one(name, help, MetricType::Gauge, value)?;
         }

@@ -91,6 +91,11 @@ impl Sim {
         self.doom.in_flight = in_flight;
     }
 
+    /// Lets the daemon live: what [`kill_at`](Self::kill_at) has not brought yet does not come.
+    pub fn spare(&mut self) {
+        self.doom.numbers.clear();
+    }
+
     /// Moments passed so far: the number of the next one.
     pub fn moments(&self) -> u64 {
         self.doom.passed
