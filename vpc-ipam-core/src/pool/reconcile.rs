@@ -66,6 +66,12 @@ impl Describing {
         self.due = self.due.min(at);
     }
 
+    /// True if EC2 has vouched for what the pool holds, and the last read did not fail: nothing is given
+    /// up while the cloud cannot be asked.
+    pub(super) fn vouches(&self) -> bool {
+        self.confirmed && !self.hint_only && self.error.is_none()
+    }
+
     pub(super) fn timeout(&self) -> Option<Time> {
         self.running.is_none().then_some(self.due)
     }

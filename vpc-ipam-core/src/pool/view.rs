@@ -40,7 +40,7 @@ impl Pool {
             creating: self.growth.creating.values().next().copied(),
             deleting: departing > 0,
             draining: self.draining,
-            confirmed: self.describing.confirmed && !self.describing.hint_only,
+            confirmed: self.describing.vouches(),
             last_shrink: self.growth.last_shrink,
             holds: self.growth.holds(),
             calls: self.calls(),

@@ -36,6 +36,20 @@ fn surplus_addresses_go_and_the_targets_stay_met() {
 }
 
 #[test]
+fn nothing_is_given_up_while_the_cloud_cannot_be_read() {
+    let mut bench = Bench::new(config(Secondary, warm_ips(0, 6)));
+    bench.pass_s(1);
+    bench.cloud_fails = Some(crate::cloud::CloudErrorKind::Unreachable);
+    bench.next_read();
+    retarget(&mut bench, warm_ips(0, 2));
+    bench.pass_s(300);
+    assert_eq!((bench.shape(), bench.count(releases)), ((vec![6], 6), 0));
+    bench.cloud_fails = None;
+    bench.pass_s(60);
+    assert_eq!(bench.shape(), (vec![2], 2));
+}
+
+#[test]
 fn the_host_forgets_addresses_before_the_cloud_does() {
     let mut bench = Bench::new(config(Secondary, warm_ips(0, 6)));
     bench.pass_s(1);

@@ -25,16 +25,29 @@ use crate::{
 ///
 /// The first violation found.
 pub fn primaries(pool: &Pool, world: &World, instance: &InstanceId) -> Result<(), Violation> {
-    primaries_of(&pool.stats(), &pool.checkpoint().leases, world, instance)
+    primaries_of(&pool.stats(), &pool.checkpoint().leases, world, instance, |_| true)
 }
 
-pub(super) fn primaries_of(
+/// The same of the ENIs that the pool has heard of. Of any other one it cannot know what is its own: a
+/// view that lagged behind may have shown the address elsewhere.
+pub(super) fn known_primaries(
     stats: &Stats,
     leases: &[Lease],
     world: &World,
     instance: &InstanceId,
 ) -> Result<(), Violation> {
-    for eni in world.enis_of(instance) {
+    let known = |eni: &Eni| stats.enis.iter().any(|other| other.id == eni.id);
+    primaries_of(stats, leases, world, instance, known)
+}
+
+fn primaries_of(
+    stats: &Stats,
+    leases: &[Lease],
+    world: &World,
+    instance: &InstanceId,
+    counts: impl Fn(&Eni) -> bool,
+) -> Result<(), Violation> {
+    for eni in world.enis_of(instance).into_iter().filter(|eni| counts(eni)) {
         let Some(ip) = eni.primary_ip.map(Into::into) else { continue };
         let blocks = stats.enis.iter().flat_map(|eni| &eni.cidrs);
         let block = blocks.map(|cidr| cidr.cidr).find(|cidr| cidr.contains(ip));

@@ -81,7 +81,8 @@ pub fn pool(pool: &Pool) -> Result<(), Violation> {
     limits(pool)
 }
 
-/// [`pool`], [`planned`] and, where a world is given, [`primaries`]: one look for all.
+/// [`pool`], [`planned`] and, where a world is given, [`primaries`] of the ENIs that the pool has
+/// heard of: one look for all.
 pub(super) fn step(
     pool: &Pool,
     now: Time,
@@ -94,7 +95,7 @@ pub(super) fn step(
     planning::limits_of(&view, pool.config(), &plan)?;
     planned(&view, pool.config(), &plan, now)?;
     match world {
-        Some((world, id)) => cloud::primaries_of(&stats, &checkpoint.leases, world, id),
+        Some((world, id)) => cloud::known_primaries(&stats, &checkpoint.leases, world, id),
         None => Ok(()),
     }
 }
