@@ -134,6 +134,8 @@ struct Removals {
     denied: Blocks,
     /// The pool has given them up by itself: it must ask EC2 to take them.
     given_up: Blocks,
+    /// ENIs of the last view.
+    attached: BTreeSet<EniId>,
     draining: bool,
 }
 
@@ -145,6 +147,7 @@ impl Watch for Removals {
             Input::Event(Event::Draining) => self.draining = true,
             Input::Event(Event::Described { result: Ok(view), .. }) if is_complete(view) => {
                 self.denied = self.before.difference(&shown(view)).cloned().collect();
+                self.attached = view.enis.iter().map(|eni| eni.id.clone()).collect();
             }
             // An ENI's own address is in no block.
             Input::Event(Event::EniCreated { result: Ok(eni), .. }) => {
@@ -175,10 +178,9 @@ impl Watch for Removals {
         Ok(())
     }
 
-    fn rested(&mut self, seen: &Seen<'_>) -> Outcome {
+    fn rested(&mut self, _seen: &Seen<'_>) -> Outcome {
         // Those of an ENI that EC2 does not show any more need not be given back.
-        let known: BTreeSet<EniId> = seen.pool.stats().enis.iter().map(|e| e.id.clone()).collect();
-        self.given_up.retain(|(id, _)| known.contains(id));
+        self.given_up.retain(|(id, _)| self.attached.contains(id));
         match self.given_up.first() {
             Some(block) if !self.draining => Err(format!("{block:?} was removed by nobody")),
             _ => Ok(()),
