@@ -144,6 +144,8 @@ fn an_eni_that_is_disowned_keeps_its_pods_connected() {
     assert_eq!((stats.unmanaged_enis, stats.orphaned), (1, 0));
     let degraded = stats.degraded.join("; ");
     assert!(degraded.contains(&format!("1 pod(s) keep their addresses on {id}")), "{degraded}");
+    // A later life could not tell that it is not ours.
+    assert!(bench.pool.remembered().iter().all(|eni| eni.id != id));
     // Its owner's business, and nobody else gets any of its addresses.
     assert_eq!(bench.log[before..].iter().filter(|a| touches(&id)(a)).count(), 0);
     for n in 2..18 {
