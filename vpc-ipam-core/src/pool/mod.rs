@@ -322,6 +322,8 @@ impl Pool {
 
     /// Draws all conclusions from what has just changed.
     fn settle(&mut self, now: Time) {
+        // Without a cooldown, or with a shorter one than before, a rest is over as it begins.
+        self.expire(now);
         self.refresh_sums();
         self.forget_lost(now);
         self.serve(now);

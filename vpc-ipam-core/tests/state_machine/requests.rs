@@ -108,6 +108,7 @@ impl Model {
 
     /// Serves those who wait, first come first served, and ends what has waited too long.
     pub(crate) fn settle(&mut self, now: Time) {
+        self.end_rests(now);
         self.waiting.sort_by_key(|waiter| waiter.op);
         for waiter in self.waiting.clone() {
             let lease = self.leases.iter().find(|lease| lease.key == waiter.key);

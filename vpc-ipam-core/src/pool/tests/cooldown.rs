@@ -52,6 +52,19 @@ fn without_a_cooldown_an_address_is_free_at_once() {
 }
 
 #[test]
+fn without_a_cooldown_no_released_address_waits_for_the_next_event() {
+    let mut config = config(Secondary, warm_ips(0, 1));
+    config.cooldown = Duration::ZERO;
+    config.max_pods = 1;
+    let mut bench = Bench::new(config);
+    bench.pass_s(1);
+    bench.add(1);
+    bench.del(1);
+    assert_eq!(bench.pool.stats().cooling, 0);
+    assert!(bench.pool.poll_timeout().is_none_or(|at| at > bench.now));
+}
+
+#[test]
 fn an_add_waits_for_a_resting_address_when_there_is_no_other_way() {
     let mut config = config(Secondary, warm_ips(0, 1));
     config.max_pods = 1;
