@@ -83,9 +83,12 @@ fn every_fault_is_survived_and_leaves_its_mark() {
     let calm = run("");
     for fault in [
         "blackout",
+        "crowded",
         "disk",
         "fragmented",
+        "lagging",
         "outage",
+        "rate-limited",
         "restarts",
         "slow-ec2",
         "small-subnet",
@@ -97,6 +100,8 @@ fn every_fault_is_survived_and_leaves_its_mark() {
         assert!(hit != calm || fault == "fragmented", "{fault} changes nothing");
     }
     assert!(run("throttled")["throttled_calls"].as_u64().unwrap() > 0);
+    assert!(run("rate-limited")["throttled_calls"].as_u64().unwrap() > 0);
+    assert!(run("crowded")["subnet_exhausted_calls"].as_u64().unwrap() > 0);
     assert!(run("blackout")["unreachable_calls"].as_u64().unwrap() > 0);
     assert!(run("disk")["failed_adds"].as_u64().unwrap() > 0);
 }
@@ -120,6 +125,27 @@ fn a_trace_is_played() {
     assert_eq!(run["workload"], "trace.csv");
     let waits = fs::read_to_string(dir.path().join("waits.csv")).unwrap();
     assert!(waits.lines().skip(1).all(|line| line.starts_with("warm-eni,")), "{waits}");
+}
+
+#[test]
+fn all_workloads_are_compared_in_one_table() {
+    let dir = tempfile::tempdir().unwrap();
+    let args =
+        ["--workload", "all", "--hours", "1", "--policy", "warm-eni", "--policy", "adaptive"];
+    let output = simulate(dir.path(), &args);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let table = String::from_utf8(output.stdout).unwrap();
+    let page = fs::read_to_string(dir.path().join("workloads.md")).unwrap();
+    for name in ["steady", "bursts", "rollout", "cron", "daily", "drain"] {
+        assert_eq!(table.matches(name).count(), 2, "{table}");
+        assert_eq!(page.matches(&format!("| {name} |")).count(), 2, "{page}");
+        assert!(dir.path().join(name).join("report.html").exists());
+    }
+    let runs = json(dir.path(), &args);
+    let adaptive = &runs["workloads"][4]["policies"][1];
+    let csv = fs::read_to_string(dir.path().join("workloads.csv")).unwrap();
+    let idle = adaptive["idle_per_node"].as_f64().unwrap();
+    assert!(csv.contains(&format!("daily,adaptive,{idle},")), "{csv}");
 }
 
 #[test]

@@ -48,22 +48,28 @@ pub(crate) fn pools(fleet: &Fleet, outcomes: &[Outcome]) -> String {
 pub(crate) fn trade(summary: &Summary) -> String {
     let policies = &summary.policies;
     let idle = policies.iter().map(|p| p.idle_per_node).fold(0.0, f64::max) * 1.15;
-    let longest = policies.iter().map(|p| seconds(p.pod_wait.p999_ms)).fold(0.1, f64::max) * 1.5;
+    let longest = policies.iter().map(|p| seconds(p.pod_wait.max_ms)).fold(0.1, f64::max) * 1.5;
     let mut plot = Plot::new(560.0, 330.0, Axis::linear(idle), Axis::log(WAIT_MIN_S, longest));
     plot.axes(
         ("idle addresses per node, mean over time", None),
-        "p99.9 wait of pods",
+        "wait of pods: p99, and up to p99.9",
         short,
         wait_label,
     );
     for (n, p) in policies.iter().enumerate() {
+        let (p99, p999) = (seconds(p.pod_wait.p99_ms), seconds(p.pod_wait.p999_ms));
+        plot.span(&format!("s{}", n % COLOURS), p.idle_per_node, (p99, p999));
+    }
+    for (n, p) in policies.iter().enumerate() {
+        let time = |ms| wait(Duration::from_millis(ms));
         let title = format!(
-            "{}: {} idle addresses per node, p99.9 {}",
+            "{}: {} idle addresses per node, p99 {}, p99.9 {}",
             p.policy,
             rough(p.idle_per_node),
-            wait(Duration::from_millis(p.pod_wait.p999_ms))
+            time(p.pod_wait.p99_ms),
+            time(p.pod_wait.p999_ms)
         );
-        let at = (p.idle_per_node, seconds(p.pod_wait.p999_ms));
+        let at = (p.idle_per_node, seconds(p.pod_wait.p99_ms));
         plot.dot(&format!("s{}", n % COLOURS), at, &p.policy, &title);
     }
     plot.finish("idle addresses against wait, per policy")

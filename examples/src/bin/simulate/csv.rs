@@ -71,7 +71,7 @@ pub(crate) fn waits(fleet: &Fleet, outcomes: &[Outcome]) -> String {
     text
 }
 
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     if text.contains([',', '"', '\n']) {
         format!("\"{}\"", text.replace('"', "\"\""))
     } else {

@@ -7,7 +7,7 @@ use vpc_ipam_core::{
     testkit::{
         Reach,
         check::Violation,
-        ec2::{Allocation, Ec2Action, Ec2Error},
+        ec2::{Allocation, Consistency, Ec2Action, Ec2Error, Rate, RequestRates},
         sim::{Sim, SimConfig},
     },
     time::Time,
@@ -19,6 +19,13 @@ const WHOLE_BLOCKS: u128 = 2;
 const THROTTLED_CALLS: u32 = 4;
 /// Saves that fail in a row.
 const FAILED_SAVES: u32 = 3;
+
+/// Addresses that others leave free in a crowded subnet.
+const CROWDED_SINGLES: u32 = 2;
+/// EC2's default is 50 and 5 per second, for all nodes of an account.
+const CHANGES: Rate = Rate { size: 2, refill: 1 };
+const LAG: Consistency =
+    Consistency { lag: Duration::from_secs(5), monotonic: true, unseen: Duration::from_secs(2) };
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -47,9 +54,12 @@ macro_rules! faults {
 
 faults!(
     Blackout "blackout" "neither EC2 nor instance metadata answers, for ten minutes of every six hours",
+    Crowded "crowded" "for two hours of every six others fill the subnet: no /28 block and two addresses are free",
     Disk "disk" "every hour three writes of the state file fail",
     Fragmented "fragmented" "the subnet has free addresses everywhere, but only two free /28 blocks",
+    Lagging "lagging" "EC2 shows changes up to five seconds late, and does not know a new ENI at once",
     Outage "outage" "EC2 does not answer for twenty minutes of every six hours; metadata does",
+    RateLimited "rate-limited" "EC2 takes two changes of each kind at once from a node, and one more per second",
     Restarts "restarts" "the daemon is killed every two hours, in the middle of whatever it does",
     SlowEc2 "slow-ec2" "EC2 calls take 2 to 20 seconds",
     SmallSubnet "small-subnet" "the node's subnet is a /26: 59 addresses",
@@ -83,16 +93,30 @@ impl Fault {
                     config.subnet = subnet;
                 }
             }
-            Self::Blackout | Self::Outage | Self::Throttled => {}
+            Self::Blackout
+            | Self::Crowded
+            | Self::Lagging
+            | Self::Outage
+            | Self::RateLimited
+            | Self::Throttled => {}
         }
     }
 
     /// What it makes of the world before the node uses it.
     pub(crate) fn begin(self, sim: &Sim) {
+        let mut world = sim.world();
+        match self {
+            Self::Lagging => world.set_consistency(LAG),
+            Self::RateLimited => {
+                let changing = Ec2Action::ALL.iter().filter(|action| !action.is_reading());
+                let rates = changing.fold(RequestRates::unlimited(), |r, a| r.with(*a, CHANGES));
+                world.set_request_rates(&rates);
+            }
+            _ => {}
+        }
         if self != Self::Fragmented {
             return;
         }
-        let mut world = sim.world();
         let subnets: Vec<_> = world.subnets().iter().map(|s| (s.id.clone(), s.cidr)).collect();
         for (subnet, cidr) in subnets {
             for block in 1..(cidr.size() / 16).saturating_sub(WHOLE_BLOCKS) {
@@ -109,11 +133,16 @@ impl Fault {
     pub(crate) fn strikes(self, duration: Duration, turn: f64) -> Vec<Strike> {
         let (first, every, lasts) = match self {
             Self::Blackout => (2 * HOUR, 6 * HOUR, Some(10 * MINUTE)),
+            Self::Crowded => (2 * HOUR, 6 * HOUR, Some(2 * HOUR)),
             Self::Outage => (2 * HOUR, 6 * HOUR, Some(20 * MINUTE)),
             Self::Throttled => (15 * MINUTE, 30 * MINUTE, None),
             Self::Disk => (HOUR.mul_f64(turn), HOUR, None),
             Self::Restarts => ((2 * HOUR).mul_f64(turn), 2 * HOUR, None),
-            Self::Fragmented | Self::SlowEc2 | Self::SmallSubnet => return Vec::new(),
+            Self::Fragmented
+            | Self::Lagging
+            | Self::RateLimited
+            | Self::SlowEc2
+            | Self::SmallSubnet => return Vec::new(),
         };
         // A short run sees the first strike as well.
         let first = first.min(duration / 3);
@@ -136,6 +165,8 @@ impl Strike {
             (Fault::Blackout, true) => sim.cloud().set_reach(Reach::Nothing),
             (Fault::Outage, true) => sim.cloud().set_reach(Reach::Metadata),
             (Fault::Blackout | Fault::Outage, false) => sim.cloud().set_reach(Reach::All),
+            (Fault::Crowded, true) => sim.fragment_subnet(CROWDED_SINGLES),
+            (Fault::Crowded, false) => sim.defragment_subnet(usize::MAX),
             (Fault::Disk, _) => sim.store().fail_saves(FAILED_SAVES, false),
             (Fault::Restarts, _) => return sim.crash(),
             (Fault::Throttled, _) => {
@@ -146,7 +177,14 @@ impl Strike {
                     world.faults_mut().fail(*action, Ec2Error::throttled(), THROTTLED_CALLS);
                 }
             }
-            (Fault::Fragmented | Fault::SlowEc2 | Fault::SmallSubnet, _) => {}
+            (
+                Fault::Fragmented
+                | Fault::Lagging
+                | Fault::RateLimited
+                | Fault::SlowEc2
+                | Fault::SmallSubnet,
+                _,
+            ) => {}
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ mod csv;
 mod fault;
 mod fleet;
 mod load;
+mod matrix;
 mod node;
 mod number;
 mod options;
@@ -21,6 +22,7 @@ mod table;
 use std::{
     fs,
     io::{IsTerminal as _, Write as _},
+    path::Path,
     process::ExitCode,
     time::Instant,
 };
@@ -44,6 +46,26 @@ fn run(options: &Options) -> anyhow::Result<()> {
     if options.list {
         return Ok(std::io::stdout().write_all(options::catalog().as_bytes())?);
     }
+    let Some(runs) = options.each_workload() else {
+        let summary = simulate(options)?;
+        return tell(options, &summary);
+    };
+    let summaries = runs
+        .iter()
+        .map(|run| {
+            if !options.quiet {
+                eprintln!("workload {}", run.workload);
+            }
+            simulate(run)
+        })
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    write(&options.out, "workloads.md", &matrix::markdown(&summaries))?;
+    write(&options.out, "workloads.csv", &matrix::csv(&summaries))?;
+    tell_all(options, &summaries)
+}
+
+/// Runs one workload under all policies, and writes its files.
+fn simulate(options: &Options) -> anyhow::Result<Summary> {
     let fleet = Fleet::new(options)?;
     fs::create_dir_all(&options.out)
         .with_context(|| format!("make the directory {}", options.out.display()))?;
@@ -61,10 +83,28 @@ fn run(options: &Options) -> anyhow::Result<()> {
         ("report.html", report::html(&fleet, &summary, &outcomes)),
     ];
     for (name, content) in files {
-        let path = options.out.join(name);
-        fs::write(&path, content).with_context(|| format!("write {}", path.display()))?;
+        write(&options.out, name, &content)?;
     }
-    tell(options, &summary)
+    Ok(summary)
+}
+
+fn write(dir: &Path, name: &str, content: &str) -> anyhow::Result<()> {
+    let path = dir.join(name);
+    fs::write(&path, content).with_context(|| format!("write {}", path.display()))
+}
+
+fn tell_all(options: &Options, summaries: &[Summary]) -> anyhow::Result<()> {
+    let mut out = std::io::stdout();
+    if options.json {
+        let all = serde_json::json!({ "workloads": summaries });
+        writeln!(out, "{all}")?;
+    } else {
+        out.write_all(matrix::render(summaries).as_bytes())?;
+    }
+    if !options.quiet {
+        eprintln!("reports: {}", options.out.join("*").join("report.html").display());
+    }
+    Ok(())
 }
 
 /// To a person on standard output, or to a program with `--json`.

@@ -29,7 +29,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "H", value_parser = hours)]
     pub(crate) hours: Option<f64>,
 
-    /// A load by name (see --list), or a CSV file of `seconds,node,pod,start|stop`.
+    /// A load by name (see --list), `all` of them one after the other, or a CSV file of
+    /// `seconds,node,pod,start|stop`.
     #[arg(long, value_name = "NAME|FILE", default_value = "daily")]
     pub(crate) workload: String,
 
@@ -54,7 +55,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
 
-    /// Where report.html, summary.csv, pool.csv and waits.csv go.
+    /// Where report.html, summary.csv, pool.csv and waits.csv go; with `all`, one directory per load.
     #[arg(long, value_name = "DIR", default_value = "target/simulation")]
     pub(crate) out: PathBuf,
 
@@ -75,6 +76,21 @@ pub(crate) struct Options {
     pub(crate) list: bool,
 }
 
+/// The workload that stands for each of the built-in ones.
+const ALL: &str = "all";
+
+impl Options {
+    /// The runs that were asked for: one, or one for each built-in workload, in a directory of its own.
+    /// `None`: a single run.
+    pub(crate) fn each_workload(&self) -> Option<Vec<Self>> {
+        let run = |workload: &Workload| {
+            let name = workload.as_str();
+            Self { workload: name.to_owned(), out: self.out.join(name), ..self.clone() }
+        };
+        (self.workload == ALL).then(|| Workload::ALL.iter().map(run).collect())
+    }
+}
+
 fn hours(text: &str) -> Result<f64, String> {
     let hours: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
     if (1.0 / 60.0..=HOURS_MAX).contains(&hours) {
@@ -93,7 +109,9 @@ pub(crate) fn catalog() -> String {
             let _ = writeln!(text, "  {name:<16}{about}");
         }
     };
-    section("workloads", Workload::ALL.iter().map(|w| (w.as_str(), w.about())).collect());
+    let mut loads: Vec<_> = Workload::ALL.iter().map(|w| (w.as_str(), w.about())).collect();
+    loads.push((ALL, "each of them, compared in one table"));
+    section("workloads", loads);
     section("policies", policy::NAMED.iter().map(|p| (p.name, p.about)).collect());
     section("faults", Fault::ALL.iter().map(|f| (f.as_str(), f.about())).collect());
     text

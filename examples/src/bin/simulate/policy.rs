@@ -18,7 +18,7 @@ pub(crate) struct Named {
     apply: fn(&mut SimConfig),
 }
 
-pub(crate) static NAMED: [Named; 4] = [
+pub(crate) static NAMED: [Named; 5] = [
     Named {
         name: "warm-eni",
         about: "WARM_ENI_TARGET=1: a spare ENI's worth of addresses, the default of the reference",
@@ -41,6 +41,15 @@ pub(crate) static NAMED: [Named; 4] = [
         name: "adaptive",
         about: "VPC_CNI_WARM_POLICY=adaptive: learns from the pods of the last minutes, hours and days",
         apply: |sim| sim.pool.policy = PolicyConfig::Adaptive(Bounds::default()),
+    },
+    Named {
+        name: "adaptive-prefix",
+        about: "the same with ENABLE_PREFIX_DELEGATION",
+        apply: |sim| {
+            sim.pool.mode = AllocationMode::Prefix;
+            sim.pool.targets = targets(1, 0, 0, 1);
+            sim.pool.policy = PolicyConfig::Adaptive(Bounds::default());
+        },
     },
 ];
 
@@ -212,6 +221,9 @@ mod tests {
     fn the_adaptive_policy_has_a_name() {
         assert_eq!(pool("adaptive").policy, PolicyConfig::Adaptive(Bounds::default()));
         assert!(usual().iter().all(|policy| policy.name() != "adaptive"));
+        let (learning, fixed) = (pool("adaptive-prefix"), pool("warm-prefix"));
+        assert_eq!(learning.policy, PolicyConfig::Adaptive(Bounds::default()));
+        assert_eq!((learning.mode, learning.targets), (fixed.mode, fixed.targets));
     }
 
     #[test]

@@ -33,8 +33,8 @@ pub(crate) fn html(fleet: &Fleet, summary: &Summary, outcomes: &[Outcome]) -> St
 <div class="table">{table}</div>
 <p class="note">Means over time and nodes. Green: the best of its column. A pod waits from its scheduling to its address.</p>
 <h2>Cost and service</h2>
-<p>Left: nearer to the lower left corner is better. Right: how many pods waited longer than the time on the axis; a line
-further left is better.</p>
+<p>Left: nearer to the lower left corner is better; the dot is the p99, the line ends at the p99.9. Right: how many pods
+waited longer than the time on the axis; a line further left is better.</p>
 <div class="cards">
 <figure><figcaption>Waste against wait</figcaption>{trade}{policies}</figure>
 <figure><figcaption>Waits of pods for their address</figcaption>{waits}{policies}</figure>
@@ -73,7 +73,8 @@ fn line(policy: &PolicySummary, best: &[Option<f64>]) -> String {
             let mine = value(policy, n);
             let wins = mine.is_some() && best.get(n).copied().flatten() == mine;
             let class = if wins { r#" class="best""# } else { "" };
-            format!("<td{class}>{}</td>", escape(cell))
+            // Settings are long words; between them is the place to break.
+            format!("<td{class}>{}</td>", escape(cell).replace(',', ",<wbr>"))
         })
         .collect();
     format!("<tr>{cells}</tr>")

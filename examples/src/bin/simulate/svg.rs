@@ -58,7 +58,13 @@ pub(crate) struct Plot {
     height: f64,
     x: Axis,
     y: Axis,
+    /// Where there is text already: left, right, baseline.
+    texts: Vec<(f64, f64, f64)>,
 }
+
+/// Width of a letter, and distance of two lines, in the font of the plots.
+const LETTER: f64 = 6.8;
+const LINE: f64 = 15.0;
 
 const LEFT: f64 = 74.0;
 const RIGHT: f64 = 16.0;
@@ -67,7 +73,7 @@ const BOTTOM: f64 = 40.0;
 
 impl Plot {
     pub(crate) fn new(width: f64, height: f64, x: Axis, y: Axis) -> Self {
-        Self { body: String::new(), width, height, x, y }
+        Self { body: String::new(), width, height, x, y, texts: Vec::new() }
     }
 
     fn at(&self, x: f64, y: f64) -> (f64, f64) {
@@ -134,19 +140,48 @@ impl Plot {
         text
     }
 
-    /// A dot with its name beside it and its figures when pointed at.
+    /// A vertical line from one value to another.
+    pub(crate) fn span(&mut self, class: &str, x: f64, (low, high): (f64, f64)) {
+        let ((x, low), (_, high)) = (self.at(x, low), self.at(x, high));
+        let _ = write!(self.body, r#"<path class="line {class}" d="M{x:.1} {low:.1}V{high:.1}"/>"#);
+    }
+
+    /// A dot with its name near it, if there is room, and its figures when pointed at.
     pub(crate) fn dot(&mut self, class: &str, (x, y): (f64, f64), name: &str, title: &str) {
         let (x, y) = self.at(x, y);
-        // Inside the plot, whichever side it is near.
-        let (anchor, dx) = if x > self.width * 0.6 { ("end", -12.0) } else { ("start", 12.0) };
         let _ = write!(
             self.body,
-            r#"<circle class="dot {class}" cx="{x:.1}" cy="{y:.1}" r="7"><title>{}</title></circle><text class="label" x="{:.1}" y="{:.1}" text-anchor="{anchor}">{}</text>"#,
+            r#"<circle class="dot {class}" cx="{x:.1}" cy="{y:.1}" r="7"><title>{}</title></circle>"#,
             escape(title),
-            x + dx,
-            y + 4.5,
-            escape(name)
         );
+        if let Some((left, baseline)) = self.room((x, y), name.chars().count() as f64 * LETTER) {
+            let _ = write!(
+                self.body,
+                r#"<text class="label" x="{left:.1}" y="{baseline:.1}">{}</text>"#,
+                escape(name)
+            );
+        }
+    }
+
+    /// A place for a text of that width beside, above or below a dot; none where it would leave the
+    /// plot or meet another text.
+    fn room(&mut self, (x, y): (f64, f64), width: f64) -> Option<(f64, f64)> {
+        let (right, left) = (x + 12.0, x - 12.0 - width);
+        let places = [0.0, -1.0, 1.0, -2.0, 2.0].into_iter().flat_map(|lines| {
+            let baseline = y + 4.5 + lines * LINE;
+            [(right, baseline), (left, baseline)]
+        });
+        let free = |(left, baseline): &(f64, f64)| {
+            let inside = *left > LEFT && left + width < self.width - RIGHT;
+            let inside = inside && *baseline > TOP && *baseline < self.height - BOTTOM;
+            inside
+                && self.texts.iter().all(|(other, end, line)| {
+                    (line - baseline).abs() >= LINE || left + width < *other || *end < *left
+                })
+        };
+        let (left, baseline) = places.into_iter().find(free)?;
+        self.texts.push((left, left + width, baseline));
+        Some((left, baseline))
     }
 
     pub(crate) fn finish(self, about: &str) -> String {
@@ -245,6 +280,25 @@ mod tests {
     fn values_outside_stay_on_the_edge() {
         let axis = Axis::log(1.0, 100.0);
         assert_eq!((axis.share(0.0), axis.share(10.0), axis.share(1e9)), (0.0, 0.5, 1.0));
+    }
+
+    #[test]
+    fn names_of_dots_do_not_lie_on_each_other_nor_outside() {
+        let mut plot = Plot::new(300.0, 200.0, Axis::linear(10.0), Axis::linear(10.0));
+        for n in 0..14 {
+            plot.dot("s0", (5.0, 5.0), "a-policy", &n.to_string());
+        }
+        plot.dot("s0", (5.0, 5.0), &"a-long-name".repeat(5), "");
+        let texts = plot.texts.clone();
+        assert!((3..=10).contains(&texts.len()), "{texts:?}");
+        for (n, (left, right, line)) in texts.iter().enumerate() {
+            assert!(*left > LEFT && *right < 300.0 - RIGHT, "{texts:?}");
+            for (other, end, below) in &texts[n + 1..] {
+                let apart = (line - below).abs() >= LINE || right < other || end < left;
+                assert!(apart, "{texts:?}");
+            }
+        }
+        assert_eq!(plot.finish("").matches("<circle").count(), 15);
     }
 
     #[test]

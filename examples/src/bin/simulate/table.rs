@@ -85,7 +85,7 @@ fn calls(summary: &Summary) -> String {
 }
 
 /// The first column to the left, numbers to the right.
-fn grid(headings: &[&str], rows: &[Vec<String>]) -> String {
+pub(crate) fn grid(headings: &[&str], rows: &[Vec<String>]) -> String {
     let width = |n: usize| {
         let cells = rows.iter().filter_map(|row| row.get(n)).map(|cell| cell.chars().count());
         cells.chain(headings.get(n).map(|h| h.chars().count())).max().unwrap_or(0)
