@@ -204,6 +204,7 @@ mod slots;
 pub mod stats;
 pub mod store;
 pub mod subnet;
+mod tally;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 pub mod time;
