@@ -39,7 +39,8 @@ pub(crate) fn pools(fleet: &Fleet, outcomes: &[Outcome]) -> String {
         plot.line("idle", held);
         let name = escape(policy.name());
         let svg = plot.finish(&format!("addresses over time under {name}"));
-        let _ = write!(text, "<figure><figcaption>{name}</figcaption>{svg}</figure>");
+        let caption = name.replace(',', ",<wbr>");
+        let _ = write!(text, "<figure><figcaption>{caption}</figcaption>{svg}</figure>");
     }
     text
 }

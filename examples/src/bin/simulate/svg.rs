@@ -63,7 +63,7 @@ pub(crate) struct Plot {
 }
 
 /// Width of a letter, and distance of two lines, in the font of the plots.
-const LETTER: f64 = 6.8;
+const LETTER: f64 = 7.4;
 const LINE: f64 = 15.0;
 
 const LEFT: f64 = 74.0;
