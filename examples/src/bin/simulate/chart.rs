@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, fmt::Write as _, time::Duration};
 
+use vpc_ipam_core::testkit::sim::Waits;
+
 use crate::{
     fleet::Fleet,
     number::{grouped, rough, wait},
@@ -85,23 +87,27 @@ pub(crate) fn waits(outcomes: &[Outcome]) -> String {
     let percent = |y: f64| format!("{} %", short(y * 100.0));
     plot.axes(("longer than", None), "share of pods that waited", wait_label, percent);
     for (n, outcome) in outcomes.iter().enumerate() {
-        let total = outcome.waits.len().max(1) as f64;
-        let mut left = outcome.waits.len();
-        let mut points = vec![(WAIT_MIN_S, 1.0)];
-        let mut drawn = 1.0;
-        for (ms, pods) in outcome.waits.counts() {
-            let (x, before) = (ms as f64 / 1000.0, left as f64 / total);
-            left -= pods;
-            // Steps too small to see would make the page large.
-            if before < drawn * 0.97 || left == 0 || drawn == 1.0 {
-                points.extend([(x, drawn), (x, before)]);
-                drawn = before;
-            }
-        }
-        points.push((points.last().map_or(WAIT_MIN_S, |p| p.0), 0.0));
+        let points = survivors(&outcome.waits);
         plot.line(&format!("s{}", n % COLOURS), points);
     }
     plot.finish("distribution of waits")
+}
+
+/// For each wait in seconds the share of the pods that waited longer, as the corners of a staircase.
+fn survivors(waits: &Waits) -> Vec<(f64, f64)> {
+    let total = waits.len().max(1) as f64;
+    let (mut left, mut drawn) = (waits.len(), 1.0);
+    let mut points = vec![(WAIT_MIN_S, drawn)];
+    for (ms, pods) in waits.counts() {
+        left -= pods;
+        let (x, longer) = (seconds(ms), left as f64 / total);
+        // Steps too small to see would make the page large.
+        if longer < drawn * 0.97 || left == 0 {
+            points.extend([(x, drawn), (x, longer)]);
+            drawn = longer;
+        }
+    }
+    points
 }
 
 /// EC2 calls per node and hour by action.
@@ -158,5 +164,20 @@ fn wait_label(seconds: f64) -> String {
         format!("{} ms", short(seconds * 1000.0))
     } else {
         format!("{} s", short(seconds))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_of_waits_falls_where_pods_stop_waiting_and_not_where_the_next_one_does() {
+        let mut waits = Waits::default();
+        for ms in [10, 10, 10, 2000] {
+            waits.note(Duration::from_millis(ms));
+        }
+        let expected = [(0.001, 1.0), (0.01, 1.0), (0.01, 0.25), (2.0, 0.25), (2.0, 0.0)];
+        assert_eq!(survivors(&waits), expected);
     }
 }
