@@ -131,5 +131,7 @@ mod tests {
         assert_eq!(rhythm.expected(start(2), 17), 17);
         rhythm.note(4, 0);
         assert_eq!(rhythm.expected(start(2), 4), 14);
+        rhythm.note(9, 0);
+        assert_eq!(rhythm.expected(start(2), 9), 14);
     }
 }

@@ -1,8 +1,16 @@
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
 use super::bench::*;
 use crate::{
     config::{AllocationMode::Secondary, PoolConfig},
     policy::{Band, Basis, Bounds, Demand, PolicyConfig, WarmPolicy},
-    pool::Event,
+    pool::{Action, Event},
     time::Time,
 };
 
@@ -34,6 +42,48 @@ fn an_embedders_policy_decides_how_much_is_kept_ready() {
     assert_eq!(bench.shape(), (vec![8], 4));
     let reason = bench.pool.plan(bench.now).reason.to_string();
     assert_eq!(reason, "4 of 8 address(es) free, 4 to 4 should be free: as many as pods");
+}
+
+/// As many free addresses as pods, and the lead that it was told last, in milliseconds.
+#[derive(Debug)]
+struct Listener(Mirror, Arc<AtomicU64>);
+
+impl WarmPolicy for Listener {
+    fn observe(&mut self, demand: Demand, config: &PoolConfig, now: Time) {
+        self.1.store(demand.lead.as_millis() as u64, Ordering::Relaxed);
+        self.0.observe(demand, config, now);
+    }
+
+    fn band(&self) -> Option<Band> {
+        self.0.band()
+    }
+}
+
+#[test]
+fn a_policy_hears_how_long_addresses_and_enis_take_while_there_can_be_more_of_them() {
+    let lead = Arc::new(AtomicU64::new(0));
+    let mut limits = config(Secondary, warm_ips(1, 0));
+    (limits.max_enis, limits.slots) = (2, 3);
+    let mut bench = Bench::new(limits);
+    bench.pool.set_policy(Box::new(Listener(Mirror::default(), lead.clone())), START);
+    bench.pass_s(1);
+    assert_eq!(lead.load(Ordering::Relaxed), 0);
+    bench.hold = |action| matches!(action, Action::AssignAddresses { .. });
+    bench.ask(0);
+    bench.pass_s(2);
+    bench.answer_held();
+    assert_eq!(lead.load(Ordering::Relaxed), 2000);
+    bench.hold = |action| matches!(action, Action::CreateEni { .. });
+    for n in 1..4 {
+        bench.ask(n);
+    }
+    bench.pass(Duration::from_secs(9));
+    bench.answer_held();
+    // The second ENI took long, but there will be no third one.
+    assert_eq!(bench.shape().0.len(), 2);
+    assert!(lead.load(Ordering::Relaxed) <= 2000);
+    bench.reconfigure(|config| config.max_enis = 3);
+    assert_eq!(lead.load(Ordering::Relaxed), 9000);
 }
 
 #[test]
