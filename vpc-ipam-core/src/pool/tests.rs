@@ -17,5 +17,6 @@ mod reconcile;
 mod restore;
 mod retired;
 mod shrink;
+mod stale_views;
 mod two_phase;
 mod waiting;
