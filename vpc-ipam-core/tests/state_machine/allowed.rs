@@ -28,8 +28,9 @@ impl Model {
         let gives = matches!(action, Action::UnassignAddresses { .. } | Action::DeleteEni { .. });
         must!(!self.draining || !grows && !gives, "a draining node changes the cloud: {action:?}");
         if grows {
-            let single = self.cidrs.iter().filter(|c| c.confirmed && self.stands_in(&c.cidr));
-            let total = self.serving_cidrs().map(|cidr| cidr.addresses.len()).sum::<usize>()
+            let of_mode = self.usable_cidrs().filter(|cidr| self.is_of_mode(&cidr.cidr));
+            let single = self.usable_cidrs().filter(|cidr| self.stands_in(&cidr.cidr));
+            let total = of_mode.map(|cidr| cidr.addresses.len()).sum::<usize>()
                 + single.map(pods).sum::<usize>();
             let max = self.config.max_pods;
             must!(total < max as usize, "{total} addresses are enough for {max} pods: {action:?}");
@@ -97,10 +98,11 @@ impl Model {
         Ok(())
     }
 
-    fn serving_cidrs(&self) -> impl Iterator<Item = &Cidr> {
+    /// What EC2 shows, on ENIs that the host can be set up for.
+    fn usable_cidrs(&self) -> impl Iterator<Item = &Cidr> {
         let usable =
             |cidr: &&Cidr| self.eni(&cidr.eni).is_some_and(|eni| !eni.missing && !eni.is_broken());
-        self.cidrs.iter().filter(usable).filter(|c| c.confirmed && self.is_of_mode(&c.cidr))
+        self.cidrs.iter().filter(usable).filter(|cidr| cidr.confirmed)
     }
 
     /// The pool no longer holds this block.
