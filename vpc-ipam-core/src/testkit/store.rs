@@ -22,6 +22,7 @@ struct State {
     saves: u64,
     failures: u32,
     failures_keep_content: bool,
+    last_failed: bool,
     stops_before_rename: bool,
     temporary: Option<Vec<u8>>,
 }
@@ -61,6 +62,11 @@ impl MemoryStore {
     /// True while saves are to fail.
     pub fn fails(&self) -> bool {
         lock(&self.state).failures > 0
+    }
+
+    /// True if the last save failed.
+    pub fn last_failed(&self) -> bool {
+        lock(&self.state).last_failed
     }
 
     /// What a restart would find.
@@ -103,6 +109,7 @@ impl Store for MemoryStore {
         }
         let fails = state.failures > 0;
         state.failures = state.failures.saturating_sub(1);
+        state.last_failed = fails;
         if !fails || state.failures_keep_content {
             state.content = Some(content.to_vec());
         }

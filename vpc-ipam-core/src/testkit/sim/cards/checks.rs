@@ -64,7 +64,7 @@ impl CardsSim {
     /// A failure that may leave something until the sandbox's next DEL.
     pub(super) fn torn_by(&self, error: &AssignError) -> bool {
         matches!(error, AssignError::NotDurable(_))
-            || self.stores.values().any(|store| store.fails())
+            || self.stores.values().any(|store| store.fails() || store.last_failed())
     }
 
     /// All or nothing: a failed ADD leaves no lease behind, unless it could not be undone.
