@@ -15,7 +15,7 @@ use crate::{
 
 /// Attempts to give back what an ADD has taken in vain. If the state file cannot be written even then,
 /// the sandbox keeps it until its DEL.
-const UNDO_TRIES: u32 = 3;
+pub(crate) const UNDO_TRIES: u32 = 3;
 
 impl Node {
     pub(super) fn begin_one(

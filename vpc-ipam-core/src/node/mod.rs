@@ -3,7 +3,8 @@
 //! An ordinary pod gets one address, from the first card that has a free one. If none has, it waits on
 //! the first card that may get some, and moves as soon as another one has. A pod that asks for an address
 //! [on every card](Node::assign_on_every_card) gets one per managed card, in card order, or none: what was
-//! taken is given back, durably, before it is told that it failed.
+//! taken is given back, durably, before it is told that it failed. If the state file cannot be written
+//! at all meanwhile, what could not be given back stays the sandbox's until its DEL.
 //!
 //! Cards share what costs calls: one read of the cloud's view serves all of them, and so does one file
 //! for the [hint](crate::hint). The state file is one per card.
@@ -23,6 +24,7 @@ use std::collections::VecDeque;
 
 use thiserror::Error;
 
+pub(crate) use self::add::UNDO_TRIES;
 pub use self::managed::managed_cards;
 use self::{cards::Cards, number::Numbers, requests::Requests, shared::Shared};
 use crate::{

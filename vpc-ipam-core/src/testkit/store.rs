@@ -22,7 +22,7 @@ struct State {
     saves: u64,
     failures: u32,
     failures_keep_content: bool,
-    last_failed: bool,
+    failed_saves: u64,
     stops_before_rename: bool,
     temporary: Option<Vec<u8>>,
 }
@@ -59,14 +59,9 @@ impl MemoryStore {
         lock(&self.state).temporary.clone()
     }
 
-    /// True while saves are to fail.
-    pub fn fails(&self) -> bool {
-        lock(&self.state).failures > 0
-    }
-
-    /// True if the last save failed.
-    pub fn last_failed(&self) -> bool {
-        lock(&self.state).last_failed
+    /// Saves that failed so far.
+    pub fn failed_saves(&self) -> u64 {
+        lock(&self.state).failed_saves
     }
 
     /// What a restart would find.
@@ -109,7 +104,7 @@ impl Store for MemoryStore {
         }
         let fails = state.failures > 0;
         state.failures = state.failures.saturating_sub(1);
-        state.last_failed = fails;
+        state.failed_saves += u64::from(fails);
         if !fails || state.failures_keep_content {
             state.content = Some(content.to_vec());
         }

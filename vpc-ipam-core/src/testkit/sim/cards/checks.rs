@@ -8,6 +8,7 @@ use std::{
 use super::CardsSim;
 use crate::{
     id::{EniId, SandboxKey},
+    node::UNDO_TRIES,
     pool::AssignError,
     testkit::check::{self, Violation},
 };
@@ -61,10 +62,16 @@ impl CardsSim {
         Ok(())
     }
 
-    /// A failure that may leave something until the sandbox's next DEL.
-    pub(super) fn torn_by(&self, error: &AssignError) -> bool {
+    /// True if an ADD that was asked for when so many saves had failed may leave something until its
+    /// DEL: it met what a failed write of an earlier DEL had left, or undoing it failed as often as it
+    /// is tried.
+    pub(super) fn may_be_torn(&self, error: &AssignError, failed_before: u64) -> bool {
         matches!(error, AssignError::NotDurable(_))
-            || self.stores.values().any(|store| store.fails() || store.last_failed())
+            || self.failed_saves() - failed_before >= UNDO_TRIES.into()
+    }
+
+    pub(super) fn failed_saves(&self) -> u64 {
+        self.stores.values().map(|store| store.failed_saves()).sum()
     }
 
     /// All or nothing: a failed ADD leaves no lease behind, unless it could not be undone.

@@ -24,6 +24,8 @@ pub(super) struct Request {
     add: Option<bool>,
     /// What a pod has used under this key, and until when.
     used: Vec<(IpAddr, Time)>,
+    /// Saves that had failed when it was made.
+    failed_before: u64,
 }
 
 fn sandbox(number: u32) -> Result<(SandboxKey, PodRef), Violation> {
@@ -56,6 +58,7 @@ impl CardsSim {
         let (key, pod) = sandbox(number)?;
         // A pod does not change its mind.
         let every = *self.kinds.entry(key.clone()).or_insert(every);
+        let failed_before = self.failed_saves();
         let (node, now) = (self.driver.node_mut(), self.now);
         let answer = if every {
             node.assign_on_every_card(key.clone(), pod, now)
@@ -65,7 +68,7 @@ impl CardsSim {
         match answer {
             Ok(Assign::Ready(all)) => self.pod_started(key, every, &all)?,
             Ok(Assign::Pending(op)) => {
-                let fresh = Request { key, add: Some(every), used: Vec::new() };
+                let fresh = Request { key, add: Some(every), used: Vec::new(), failed_before };
                 self.requests.entry(op).or_insert(fresh);
             }
             Err(error) => self.refused.push((key, error.to_string())),
@@ -93,7 +96,8 @@ impl CardsSim {
                 self.torn.remove(key);
             }
             Ok(Release::Pending(op)) => {
-                let fresh = Request { key: key.clone(), add: None, used: Vec::new() };
+                let fresh =
+                    Request { key: key.clone(), add: None, used: Vec::new(), failed_before: 0 };
                 self.requests.entry(op).or_insert(fresh).used.extend(used);
             }
             answer => {
@@ -114,7 +118,8 @@ impl CardsSim {
                 // The runtime deleted it itself.
                 (Some(_), Err(AssignError::Released)) => {}
                 (Some(every), Err(error)) => {
-                    self.torn.extend(self.torn_by(&error).then(|| key.clone()));
+                    let torn = self.may_be_torn(&error, request.failed_before);
+                    self.torn.extend(torn.then(|| key.clone()));
                     self.check_nothing_left(&key, every)?;
                     self.refused.push((key, error.to_string()));
                 }
