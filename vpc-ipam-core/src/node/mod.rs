@@ -24,6 +24,7 @@ use std::collections::VecDeque;
 
 use thiserror::Error;
 
+#[cfg(feature = "testkit")]
 pub(crate) use self::add::UNDO_TRIES;
 pub use self::managed::managed_cards;
 use self::{cards::Cards, number::Numbers, requests::Requests, shared::Shared};
