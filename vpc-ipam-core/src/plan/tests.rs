@@ -12,36 +12,15 @@ use crate::{
 };
 
 mod calm;
+mod shapes;
 mod standing;
+
+use shapes::{config, eni, pools};
 
 const NOW: Time = Time::from_millis(10_000_000);
 
-fn config(mode: AllocationMode, targets: WarmTargets) -> PoolConfig {
-    PoolConfig::new(mode, targets, 3, 9).unwrap()
-}
-
 fn warm_ips(ips: u32, minimum_ips: u32) -> WarmTargets {
     WarmTargets { ips, minimum_ips, ..WarmTargets::default() }
-}
-
-/// An ENI whose `pods` are packed into the first of its `entries` CIDRs.
-fn eni(device: u32, entries: u64, pods: u64, mode: AllocationMode) -> EniView {
-    let per_entry = if mode == Secondary { 1 } else { 16 };
-    let used = pods.div_ceil(per_entry);
-    let mut eni = EniView::new(format!("eni-{device}").parse().unwrap(), device);
-    eni.taken = u32::try_from(entries).unwrap();
-    eni.entries = entries;
-    eni.unleased = entries - used;
-    eni.total = entries * per_entry;
-    eni.assigned = pods;
-    eni.occupied = pods;
-    eni.idle = (used..entries)
-        .map(|n| {
-            let base = format!("10.{device}.{n}.0");
-            Prefix::new(base.parse().unwrap(), if mode == Secondary { 32 } else { 28 }).unwrap()
-        })
-        .collect();
-    eni
 }
 
 fn view(enis: Vec<EniView>) -> View {
@@ -273,46 +252,4 @@ fn a_band_frees_an_eni_only_if_the_others_can_hold_all_that_it_allows() {
     assert!(!stays.shrink.iter().any(|s| matches!(s, Shrink::Free { .. })), "{stays:?}");
     let goes = plan(&with_band(view(enis()), 1, 2, 6), &config, NOW);
     assert!(goes.shrink.iter().any(|s| matches!(s, Shrink::Free { .. })), "{goes:?}");
-}
-
-fn targets() -> impl Strategy<Value = WarmTargets> {
-    (0..4u32, 0..20u32, 0..40u32, 1..4u32).prop_flat_map(|(enis, ips, minimum_ips, prefixes)| {
-        prop_oneof![
-            Just(WarmTargets { enis, ips: 0, minimum_ips: 0, prefixes }),
-            Just(WarmTargets { enis, ips, minimum_ips, prefixes }),
-        ]
-    })
-}
-
-fn mode() -> impl Strategy<Value = AllocationMode> {
-    prop_oneof![Just(Prefixes), Just(Secondary)]
-}
-
-fn bands() -> impl Strategy<Value = Option<Band>> {
-    let band = (0..20u32, 0..20u32, 0..20u32).prop_map(|(low, fill, high)| Band {
-        low,
-        fill,
-        high,
-        basis: Basis::Other("of the test"),
-    });
-    prop::option::of(band)
-}
-
-/// Pods and CIDRs of three ENIs.
-fn pools() -> impl Strategy<Value = (View, PoolConfig)> {
-    let shape = prop::collection::vec((0..10u64, 0..200u64), 1..4);
-    (mode(), targets(), bands(), shape, 0..30u64, 1..250u32).prop_map(
-        |(mode, targets, band, shape, waiting, max_pods)| {
-            let enis = shape.iter().enumerate().map(|(device, (entries, pods))| {
-                let capacity = entries * if mode == Secondary { 1 } else { 16 };
-                eni(u32::try_from(device).unwrap(), *entries, *pods.min(&capacity), mode)
-            });
-            let mut view = view(enis.collect());
-            view.waiting = waiting;
-            view.band = band;
-            let mut config = config(mode, targets);
-            config.max_pods = max_pods;
-            (view, config)
-        },
-    )
 }
