@@ -116,20 +116,8 @@ mod tests {
     }
 
     fn eni(tags: &[(&str, &str)]) -> CloudEni {
-        CloudEni {
-            id: "eni-1".parse().unwrap(),
-            mac: "02:00:00:00:00:01".parse().unwrap(),
-            device: 1,
-            card: 0,
-            kind: EniKind::Interface,
-            primary: false,
-            excluded: false,
-            subnet: "subnet-1".parse().unwrap(),
-            subnet_cidr: "10.0.0.0/24".parse().unwrap(),
-            primary_ip: "10.0.0.4".parse().unwrap(),
-            cidrs: Vec::new(),
-            tags: tags.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
-        }
+        let tags = tags.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        CloudEni { tags, ..CloudEni::example() }
     }
 
     #[test]

@@ -61,6 +61,30 @@ pub struct CloudEni {
     pub tags: BTreeMap<String, String>,
 }
 
+#[cfg(test)]
+impl CloudEni {
+    /// The second ENI of a node, without addresses for pods.
+    pub(crate) fn example() -> Self {
+        let mac = MacAddr([2, 0, 0, 0, 0, 1]);
+        let parsed = ("eni-1".parse(), "subnet-1".parse(), "10.0.0.0/24".parse());
+        let (Ok(id), Ok(subnet), Ok(subnet_cidr)) = parsed else { unreachable!() };
+        Self {
+            id,
+            mac,
+            device: 1,
+            card: 0,
+            kind: EniKind::Interface,
+            primary: false,
+            excluded: false,
+            subnet,
+            subnet_cidr,
+            primary_ip: [10, 0, 0, 4].into(),
+            cidrs: Vec::new(),
+            tags: BTreeMap::new(),
+        }
+    }
+}
+
 /// Who vouches for a [`CloudView`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Authority {

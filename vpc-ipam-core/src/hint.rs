@@ -261,17 +261,8 @@ mod tests {
     fn hint() -> Hint {
         let eni = CloudEni {
             id: "eni-2".parse().unwrap(),
-            mac: "02:00:00:00:00:01".parse().unwrap(),
-            device: 1,
-            card: 0,
-            kind: EniKind::Interface,
-            primary: false,
-            excluded: false,
-            subnet: "subnet-1".parse().unwrap(),
-            subnet_cidr: "10.0.0.0/24".parse().unwrap(),
-            primary_ip: "10.0.0.4".parse().unwrap(),
             cidrs: vec!["10.0.0.9/32".parse().unwrap(), "10.0.0.16/28".parse().unwrap()],
-            tags: BTreeMap::new(),
+            ..CloudEni::example()
         };
         let node = InstanceFacts {
             instance: "i-1".parse().unwrap(),

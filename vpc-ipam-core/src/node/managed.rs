@@ -37,8 +37,6 @@ pub fn managed_cards(
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::config::{AllocationMode, WarmTargets};
 
@@ -47,23 +45,8 @@ mod tests {
     }
 
     fn eni(card: u32, kind: EniKind, tags: &[(&str, &str)]) -> CloudEni {
-        CloudEni {
-            id: "eni-1".parse().unwrap(),
-            mac: "02:00:00:00:00:01".parse().unwrap(),
-            device: u32::from(card == 0),
-            card,
-            kind,
-            primary: false,
-            excluded: false,
-            subnet: "subnet-1".parse().unwrap(),
-            subnet_cidr: "10.0.0.0/24".parse().unwrap(),
-            primary_ip: "10.0.0.4".parse().unwrap(),
-            cidrs: Vec::new(),
-            tags: tags
-                .iter()
-                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-                .collect::<BTreeMap<_, _>>(),
-        }
+        let tags = tags.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        CloudEni { device: u32::from(card == 0), card, kind, tags, ..CloudEni::example() }
     }
 
     #[test]

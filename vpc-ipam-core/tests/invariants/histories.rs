@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use crate::common::scripts::{PODS, any_config, config, hostile, in_flight, peaceful, script};
 use proptest::prelude::*;
 use vpc_ipam_core::{
     cloud::InstanceLimits,
@@ -14,6 +13,11 @@ use vpc_ipam_core::{
         script::{Everywhere, Script, crash_everywhere, play, replays_identically},
         sim::{Sim, SimConfig},
     },
+};
+
+use crate::{
+    cases,
+    common::scripts::{PODS, any_config, config, hostile, in_flight, peaceful, script},
 };
 
 const REST: Duration = Duration::from_secs(7200);
@@ -51,11 +55,7 @@ fn exhausted(pool: &PoolConfig, sim: &Sim) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        max_shrink_iters: 4096,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
+    #![proptest_config(cases())]
 
     #[test]
     fn secondary_mode_keeps_its_promises_in_any_history(

@@ -8,10 +8,7 @@ use std::{
 
 use crate::{
     addr::Prefix,
-    cloud::{
-        AddressCount, Authority, CloudEni, CloudError, CloudErrorKind, CloudView, CreateEni,
-        EniKind,
-    },
+    cloud::{AddressCount, Authority, CloudEni, CloudError, CloudErrorKind, CloudView, CreateEni},
     config::{AllocationMode, PoolConfig, WarmTargets},
     id::{EniId, MacAddr, OpId, PodRef, SandboxKey},
     node::{Assign, Assignments, Node},
@@ -101,14 +98,10 @@ impl Bench {
             mac: MacAddr([2, 0, 0, 0, 0, n]),
             device: u32::try_from(device).unwrap(),
             card,
-            kind: EniKind::Interface,
             primary: n == 0,
-            excluded: false,
-            subnet: "subnet-1".parse().unwrap(),
             subnet_cidr: "10.0.0.0/16".parse().unwrap(),
             primary_ip: Ipv4Addr::new(10, 0, 255, n + 10).into(),
-            cidrs: Vec::new(),
-            tags: BTreeMap::new(),
+            ..CloudEni::example()
         };
         self.enis.insert(id.clone(), eni);
         self.give(&id, request.count);

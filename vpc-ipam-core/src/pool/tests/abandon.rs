@@ -1,24 +1,14 @@
 //! Requests whose answer nobody takes, and answers that must not be given yet.
 
-use super::bench::*;
+use super::{
+    bench::*,
+    two_phase::{bench, is_persist},
+};
 use crate::{
-    config::AllocationMode::Secondary,
     datapath::{DatapathError, DatapathErrorKind},
     id::OpId,
     pool::{Action, Assign, AssignError, Event, Release},
 };
-
-fn is_persist(action: &Action) -> bool {
-    matches!(action, Action::Persist { .. })
-}
-
-/// Nine free addresses, settled.
-fn bench() -> Bench {
-    let mut bench = Bench::new(config(Secondary, warm_ips(0, 9)));
-    bench.pass_s(1);
-    assert_eq!(bench.shape(), (vec![9], 9));
-    bench
-}
 
 /// A live pod whose DEL failed: the file may have lost it.
 fn after_a_failed_del() -> Bench {

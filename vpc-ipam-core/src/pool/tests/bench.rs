@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 use crate::{
     addr::Prefix,
     class::INSTANCE_TAG,
-    cloud::{AddressCount, Authority, CloudEni, CloudError, CloudErrorKind, CloudView, EniKind},
+    cloud::{AddressCount, Authority, CloudEni, CloudError, CloudErrorKind, CloudView},
     config::{AllocationMode, PoolConfig, WarmTargets},
     id::{EniId, MacAddr, OpId, PodRef, SandboxKey},
     pool::{Action, Assign, AssignError, Assignment, Event, Pool, Release},
@@ -101,14 +101,11 @@ impl Bench {
             mac: MacAddr([2, 0, 0, 0, 0, u8::try_from(n).unwrap()]),
             device,
             card,
-            kind: EniKind::Interface,
             primary: n == 0,
-            excluded: false,
             subnet: self.next_subnet.parse().unwrap(),
             subnet_cidr: self.subnet_cidr,
             primary_ip: format!("10.0.255.{}", n + 10).parse().unwrap(),
-            cidrs: Vec::new(),
-            tags: BTreeMap::new(),
+            ..CloudEni::example()
         };
         self.enis.insert(id.clone(), eni);
         id

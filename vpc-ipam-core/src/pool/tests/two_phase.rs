@@ -4,12 +4,12 @@ use crate::{
     pool::{Action, Assign, AssignError, Release},
 };
 
-fn is_persist(action: &Action) -> bool {
+pub(super) fn is_persist(action: &Action) -> bool {
     matches!(action, Action::Persist { .. })
 }
 
 /// Nine free addresses, settled.
-fn bench() -> Bench {
+pub(super) fn bench() -> Bench {
     let mut bench = Bench::new(config(Secondary, warm_ips(0, 9)));
     bench.pass_s(1);
     assert_eq!(bench.shape(), (vec![9], 9));
