@@ -68,6 +68,19 @@ pub struct Budget {
     pub describe_period_max: Duration,
 }
 
+impl Budget {
+    /// The rate of that kind of call.
+    pub fn rate(&self, kind: CallKind) -> Rate {
+        match kind {
+            CallKind::Assign => self.assign,
+            CallKind::Create => self.create,
+            CallKind::Delete => self.delete,
+            CallKind::Describe => self.describe,
+            CallKind::Unassign => self.unassign,
+        }
+    }
+}
+
 impl Default for Budget {
     fn default() -> Self {
         Self {

@@ -7,16 +7,6 @@ use super::*;
 const KINDS: [CallKind; 5] =
     [CallKind::Assign, CallKind::Create, CallKind::Delete, CallKind::Describe, CallKind::Unassign];
 
-fn rate(budget: &Budget, kind: CallKind) -> Rate {
-    match kind {
-        CallKind::Assign => budget.assign,
-        CallKind::Create => budget.create,
-        CallKind::Delete => budget.delete,
-        CallKind::Describe => budget.describe,
-        CallKind::Unassign => budget.unassign,
-    }
-}
-
 fn s(seconds: u64) -> Time {
     Time::from_millis(seconds * 1000)
 }
@@ -178,7 +168,7 @@ proptest! {
                             calls[*kind].push(now);
                         } else {
                             let wait = wait.unwrap();
-                            let longest = INTERVAL_MAX.max(rate(&budget, KINDS[*kind]).interval);
+                            let longest = INTERVAL_MAX.max(budget.rate(KINDS[*kind]).interval);
                             prop_assert!(wait > now && wait.since(now) <= longest, "{wait} {now}");
                         }
                     }
@@ -188,7 +178,7 @@ proptest! {
             }
         }
         for (kind, times) in KINDS.iter().zip(&calls) {
-            let Rate { capacity, interval } = rate(&budget, *kind);
+            let Rate { capacity, interval } = budget.rate(*kind);
             for (n, first) in times.iter().enumerate() {
                 for (m, last) in times.iter().enumerate().skip(n) {
                     let came = last.since(*first).as_millis() / interval.as_millis() + 1;

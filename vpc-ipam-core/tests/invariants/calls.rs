@@ -50,16 +50,6 @@ fn kind(action: &Action) -> Option<CallKind> {
     }
 }
 
-fn rate(budget: &Budget, kind: CallKind) -> Rate {
-    match kind {
-        CallKind::Assign => budget.assign,
-        CallKind::Create => budget.create,
-        CallKind::Delete => budget.delete,
-        CallKind::Describe => budget.describe,
-        _ => budget.unassign,
-    }
-}
-
 #[derive(Default)]
 struct Calls(BTreeMap<CallKind, Vec<Time>>);
 
@@ -74,7 +64,7 @@ impl Watch for Calls {
 
     fn asked(&mut self, action: &Action, seen: &Seen<'_>) -> Outcome {
         let Some(kind) = kind(action) else { return Ok(()) };
-        let Rate { capacity, interval } = rate(&seen.pool.config().budget, kind);
+        let Rate { capacity, interval } = seen.pool.config().budget.rate(kind);
         let calls = self.0.entry(kind).or_default();
         calls.push(seen.now);
         for (n, first) in calls.iter().enumerate() {

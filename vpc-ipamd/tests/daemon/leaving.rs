@@ -35,6 +35,13 @@ impl Gate {
     }
 }
 
+async fn node_behind_gate(scene: &Scene) -> (Arc<Gate>, Node) {
+    let gate = Arc::new(Gate::default());
+    let node = scene.start_on(Arc::<Gate>::clone(&gate));
+    node.ready().await;
+    (gate, node)
+}
+
 impl Drop for Closed<'_> {
     fn drop(&mut self) {
         *self.0.closed.lock().unwrap() = false;
@@ -71,12 +78,9 @@ async fn is_undone(node: &Node) {
 fn a_caller_that_goes_away_leaves_no_address_behind() {
     run(async {
         let scene = Scene::new();
-        let gate = Arc::new(Gate::default());
-        let node = scene.start_on(Arc::<Gate>::clone(&gate));
-        node.ready().await;
+        let (gate, node) = node_behind_gate(&scene).await;
         let closed = gate.close();
-        let mut client = CniBackendClient::new(node.channel().await);
-        let calling = tokio::spawn(async move { client.add_network(add_request("a")).await });
+        let calling = node.call_add("a").await;
         gate.is_reached().await;
         assert_eq!(node.assigned().await, 1);
         calling.abort();
@@ -92,9 +96,7 @@ fn a_caller_that_goes_away_leaves_no_address_behind() {
 fn a_caller_s_deadline_counts_as_going_away() {
     run(async {
         let scene = Scene::new();
-        let gate = Arc::new(Gate::default());
-        let node = scene.start_on(Arc::<Gate>::clone(&gate));
-        node.ready().await;
+        let (gate, node) = node_behind_gate(&scene).await;
         let closed = gate.close();
         let mut client = CniBackendClient::new(node.channel().await);
         let mut request = tonic::Request::new(add_request("a"));
@@ -115,8 +117,7 @@ fn a_stop_refuses_those_who_wait_for_growth_instead_of_growing() {
         scene.cloud.set_reach(Reach::Metadata);
         node.add("a").await.unwrap();
         node.add("b").await.unwrap();
-        let mut client = CniBackendClient::new(node.channel().await);
-        let waiting = tokio::spawn(async move { client.add_network(add_request("c")).await });
+        let waiting = node.call_add("c").await;
         until("a waiting ADD", || async {
             let (_, _, metrics) = node.metrics().await;
             metrics.contains("vpc_cni_waiting_adds 1").then_some(())
@@ -132,17 +133,14 @@ fn a_stop_refuses_those_who_wait_for_growth_instead_of_growing() {
 fn a_stop_waits_for_what_is_being_written() {
     run(async {
         let scene = Scene::new();
-        let gate = Arc::new(Gate::default());
-        let node = scene.start_on(Arc::<Gate>::clone(&gate));
-        node.ready().await;
+        let (gate, node) = node_behind_gate(&scene).await;
         let closed = gate.close();
-        let mut client = CniBackendClient::new(node.channel().await);
-        let calling = tokio::spawn(async move { client.add_network(add_request("a")).await });
+        let calling = node.call_add("a").await;
         gate.is_reached().await;
         let stopping = tokio::spawn(node.stop());
         tokio::task::yield_now().await;
         drop(closed);
-        assert!(calling.await.unwrap().unwrap().into_inner().success);
+        assert!(calling.await.unwrap().unwrap().success);
         stopping.await.unwrap().unwrap();
         let content = gate.inner.content().unwrap();
         assert_eq!(checkpoint::decode(&content).unwrap().leases.len(), 1);

@@ -150,6 +150,18 @@ impl Node {
         Endpoint::from_static("http://localhost").connect_with_connector(connector).await.unwrap()
     }
 
+    /// An ADD whose answer is not waited for here.
+    pub(crate) async fn call_add(
+        &self,
+        id: &str,
+    ) -> JoinHandle<Result<AddNetworkReply, tonic::Status>> {
+        let mut client = CniBackendClient::new(self.channel().await);
+        let request = add_request(id);
+        tokio::spawn(
+            async move { client.add_network(request).await.map(tonic::Response::into_inner) },
+        )
+    }
+
     pub(crate) async fn add(&self, id: &str) -> Result<AddNetworkReply, tonic::Status> {
         let mut client = CniBackendClient::new(self.channel().await);
         client.add_network(add_request(id)).await.map(tonic::Response::into_inner)

@@ -9,7 +9,6 @@ use std::{
 };
 
 use tonic::Code;
-use vpc_cni_plugin::rpc::cni_backend_client::CniBackendClient;
 use vpc_ipam_core::{
     checkpoint::{self, Checkpoint, Lease, Unknown},
     datapath::{
@@ -22,7 +21,7 @@ use vpc_ipam_core::{
 };
 use vpc_ipamd::{DaemonError, Housekeeping, WiredPod};
 
-use crate::node::{Scene, add_request, ip, run, until};
+use crate::node::{Scene, ip, run, until};
 
 fn state_file(id: &str, ip: &str) -> Vec<u8> {
     let lease = Lease {
@@ -55,12 +54,11 @@ fn a_node_whose_cloud_is_away_starts_serves_what_it_can_and_says_what_is_missing
         // Its pod can go, whatever the cloud does.
         assert_eq!(node.del("old").await.unwrap().ip_allocation_metadata[0].ipv4_addr, "10.0.0.9");
         // A new one waits.
-        let mut client = CniBackendClient::new(node.channel().await);
-        let waiting = tokio::spawn(async move { client.add_network(add_request("new")).await });
+        let waiting = node.call_add("new").await;
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
         scene.cloud.set_reach(Reach::All);
-        assert!(waiting.await.unwrap().unwrap().into_inner().success);
+        assert!(waiting.await.unwrap().unwrap().success);
         node.ready().await;
         assert_eq!(node.degraded().await, [""; 0]);
         assert_eq!(node.get("/healthz").await.0, 200);
