@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use proptest::prelude::*;
 use vpc_ipam_core::{
-    budget::{Budget, CallKind, CallLevel, Rate},
+    budget::{CallKind, CallLevel, Rate},
     pool::Action,
     time::Time,
 };
