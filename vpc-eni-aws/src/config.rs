@@ -1,10 +1,16 @@
 //! What the backend is told. Nothing below reads the environment, except the SDK's own chains for
 //! credentials, certificates and profiles.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    time::{Duration, SystemTime},
+};
 
 use thiserror::Error;
 use vpc_ipam_core::config::Family;
+
+use crate::sdk::Transport;
 
 /// Longest time one HTTP request may take, unless configured. The reference's default; EC2 answers
 /// mutations within a few seconds.
@@ -110,6 +116,7 @@ pub struct AwsConfig {
     /// Version sent with each EC2 request.
     pub version: Option<String>,
     pub(crate) credentials: CredentialSource,
+    pub(crate) transport: Option<Transport>,
 }
 
 impl AwsConfig {
@@ -126,8 +133,14 @@ impl AwsConfig {
                 family: Family::V4,
                 version: None,
                 credentials: CredentialSource::DefaultChain,
+                transport: None,
             },
         }
+    }
+
+    /// The time that others see too, for stamps.
+    pub(crate) fn now(&self) -> SystemTime {
+        self.transport.as_ref().map_or_else(SystemTime::now, |transport| (transport.now)())
     }
 
     fn validate(&self) -> Result<(), AwsConfigError> {
@@ -284,6 +297,13 @@ impl AwsConfigBuilder {
             access_key_id: access_key_id.into(),
             secret_access_key: secret_access_key.into(),
         };
+        self
+    }
+
+    /// Requests are carried by `transport`.
+    #[cfg(feature = "emulator")]
+    pub(crate) fn transport(mut self, transport: Transport) -> Self {
+        self.config.transport = Some(transport);
         self
     }
 

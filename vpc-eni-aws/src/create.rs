@@ -1,6 +1,6 @@
 //! Creating an ENI: create, attach, set delete-on-termination, wait; or undo all of it.
 
-use std::{collections::BTreeSet, time::SystemTime};
+use std::collections::BTreeSet;
 
 use vpc_ipam_core::{
     cloud::{AddressCount, CloudEni, CloudError, CloudErrorKind, CreateEni},
@@ -31,7 +31,7 @@ impl AwsBackend {
             subnet: subnet_for_new_eni(me, request),
             groups: self.groups(me, api, request).await?,
             description: format!("{DESCRIPTION_PREFIX}{}", me.instance),
-            tags: tags::for_new_eni(&self.config, &me.instance, SystemTime::now()),
+            tags: tags::for_new_eni(&self.config, &me.instance, self.config.now()),
             count: self.capped(request.count),
         };
         let eni = api.create(&new).await?;

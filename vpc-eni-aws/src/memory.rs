@@ -2,9 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use tokio::time::Instant;
 use vpc_ipam_core::{
     addr::Prefix,
     cloud::{CloudError, CloudView, EniKind},

@@ -1,7 +1,8 @@
 //! The daemon's clock: the core's [`Time`] from the machine's clocks.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tokio::time::Instant;
 use vpc_ipam_core::time::Time;
 
 /// Wall clock at its creation, advanced by the monotonic clock.

@@ -43,4 +43,4 @@ mod server;
 mod xml;
 
 pub use imds::{TOKEN_TTL_SECONDS_MAX, TOKEN_TTL_SECONDS_MIN};
-pub use server::{Clock, Emulator, Service, serve, wall_clock};
+pub use server::{Clock, Emulator, Service, serve, tokio_clock, wall_clock};

@@ -34,9 +34,16 @@ pub fn wall_clock() -> Clock {
     })
 }
 
+/// The clock of the tokio runtime, beginning with the machine's time: stands and jumps where the runtime's
+/// clock is paused. Must be made and used inside a runtime.
+pub fn tokio_clock() -> Clock {
+    let (start, began) = (wall_clock()(), tokio::time::Instant::now());
+    Arc::new(move || start + began.elapsed())
+}
+
 /// A set of HTTP routes for [`serve`].
 #[derive(Clone, Debug)]
-pub struct Service(pub(super) Router);
+pub struct Service(pub(crate) Router);
 
 /// Answers requests on `listener` until `shutdown` resolves and the requests under way are answered.
 ///

@@ -1,13 +1,16 @@
 //! The SDK's metadata client, with the failures told apart.
 
-use aws_config::imds::{Client, client::error::ImdsError};
+use aws_config::{
+    imds::{Client, client::error::ImdsError},
+    provider_config::ProviderConfig,
+};
 use aws_sdk_ec2::config::{
     IntoShared,
     interceptors::InterceptorContext,
     retry::{ClassifyRetry, RetryAction},
 };
 
-use crate::config::AwsConfigError;
+use crate::{config::AwsConfigError, sdk::Transport};
 
 /// As the SDK's own rule, except that a refused token is not tried again with the same token.
 #[derive(Debug)]
@@ -26,8 +29,15 @@ impl ClassifyRetry for RetryServerErrors {
     }
 }
 
-pub(super) fn build(endpoint: Option<&str>) -> Result<Client, AwsConfigError> {
+pub(super) fn build(
+    endpoint: Option<&str>,
+    transport: Option<&Transport>,
+) -> Result<Client, AwsConfigError> {
     let mut builder = Client::builder().retry_classifier(RetryServerErrors.into_shared());
+    if let Some(transport) = transport {
+        let config = ProviderConfig::default().with_http_client(transport.imds.clone());
+        builder = builder.configure(&config);
+    }
     if let Some(url) = endpoint {
         builder = builder.endpoint(url).map_err(|e| AwsConfigError::Endpoint {
             what: "IMDS",

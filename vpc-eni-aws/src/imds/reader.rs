@@ -22,6 +22,7 @@ use super::{
 use crate::{
     config::{AwsConfig, AwsConfigError},
     counts::Recorder,
+    sdk::Transport,
 };
 
 /// Why a metadata value could not be read.
@@ -75,15 +76,17 @@ struct Current {
 #[derive(Clone, Debug)]
 pub(crate) struct Imds {
     endpoint: Option<String>,
+    transport: Option<Transport>,
     current: Arc<Mutex<Current>>,
     recorder: Arc<Recorder>,
 }
 
 impl Imds {
     pub(crate) fn new(config: &AwsConfig, recorder: Arc<Recorder>) -> Result<Self, AwsConfigError> {
-        let client = client::build(config.imds_endpoint.as_deref())?;
+        let (endpoint, transport) = (config.imds_endpoint.clone(), config.transport.clone());
+        let client = client::build(endpoint.as_deref(), transport.as_ref())?;
         let current = Arc::new(Mutex::new(Current { client, generation: 0 }));
-        Ok(Self { endpoint: config.imds_endpoint.clone(), current, recorder })
+        Ok(Self { endpoint, transport, current, recorder })
     }
 
     /// The SDK's client, for its credential provider.
@@ -173,7 +176,7 @@ impl Imds {
     fn renew(&self, seen: u64) {
         let mut current = self.lock();
         if current.generation == seen
-            && let Ok(client) = client::build(self.endpoint.as_deref())
+            && let Ok(client) = client::build(self.endpoint.as_deref(), self.transport.as_ref())
         {
             *current = Current { client, generation: seen.wrapping_add(1) };
         }

@@ -38,6 +38,9 @@ pub(crate) async fn connect(
     if let Ok(metadata) = FrameworkMetadata::new(USER_AGENT_NAME, Some(version)) {
         loader = loader.framework_metadata(metadata);
     }
+    if let Some(transport) = &config.transport {
+        loader = loader.http_client(transport.ec2.clone());
+    }
     loader = with_credentials(loader, config, region, imds).await;
     let shared = loader.load().await;
     let mut builder = aws_sdk_ec2::config::Builder::from(&shared);

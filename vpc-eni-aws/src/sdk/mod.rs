@@ -3,15 +3,23 @@
 mod client;
 mod convert;
 mod failure;
+#[cfg(feature = "emulator")]
+mod in_process;
 
 use std::{
-    collections::BTreeMap, error::Error, future::Future, net::IpAddr, sync::Arc, time::Instant,
+    collections::BTreeMap,
+    error::Error,
+    fmt,
+    future::Future,
+    net::IpAddr,
+    sync::Arc,
+    time::{Instant, SystemTime},
 };
 
 use async_trait::async_trait;
 use aws_sdk_ec2::{
     Client,
-    config::http::HttpResponse,
+    config::{SharedHttpClient, http::HttpResponse},
     error::{ProvideErrorMetadata, SdkError},
     types::{Filter, NetworkInterfaceAttachmentChanges, ResourceType, Tag, TagSpecification},
 };
@@ -33,6 +41,20 @@ const PAGE_LEN: i32 = 1000;
 /// Pages read at the most. An instance has at most 768 ENIs, but EC2 may return short pages; an
 /// endpoint that never ends a listing must not hold us for ever.
 const PAGES_MAX: usize = 64;
+
+/// What carries requests in place of the SDK's own HTTP client, and the time over there.
+#[derive(Clone)]
+pub(crate) struct Transport {
+    pub(crate) ec2: SharedHttpClient,
+    pub(crate) imds: SharedHttpClient,
+    pub(crate) now: Arc<dyn Fn() -> SystemTime + Send + Sync>,
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport").field("ec2", &self.ec2).finish_non_exhaustive()
+    }
+}
 
 /// EC2 through the SDK.
 #[derive(Debug)]
