@@ -1,0 +1,159 @@
+//! A small EC2 in memory, for the failures that no HTTP server can be made to produce: lost
+//! answers, lagging listings, lookups that miss.
+
+mod addresses;
+mod enis;
+mod subnets;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::{IpAddr, Ipv6Addr},
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use vpc_ipam_core::{
+    addr::Prefix,
+    cloud::{CloudError, CloudErrorKind, EniKind},
+    config::Family,
+    id::{EniId, InstanceId, MacAddr, SecurityGroupId, SubnetId},
+};
+
+use crate::{
+    AwsBackend, AwsConfig,
+    api::{Attachment, AttachmentState, Ec2Eni},
+    instance::Identity,
+};
+
+/// A failure in store for one call.
+#[derive(Debug)]
+struct Fault {
+    method: &'static str,
+    kind: CloudErrorKind,
+    /// The call does its work all the same: only the answer is lost.
+    done: bool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) enis: BTreeMap<EniId, Ec2Eni>,
+    /// ENIs that listings do not show.
+    pub(crate) unlisted: BTreeSet<EniId>,
+    /// Lookups for which a new attachment is still `attaching`.
+    pub(crate) attaching_polls: u32,
+    /// Lookups that do not show all addresses of an ENI yet.
+    pub(crate) partial_polls: u32,
+    pub(crate) log: Vec<&'static str>,
+    faults: VecDeque<Fault>,
+    created: u8,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Fake(Arc<Mutex<State>>);
+
+pub(crate) fn id(text: &str) -> EniId {
+    EniId::new(text).unwrap()
+}
+
+pub(crate) fn instance() -> InstanceId {
+    InstanceId::new("i-1").unwrap()
+}
+
+fn attachment(device: u32, state: AttachmentState) -> Attachment {
+    Attachment { id: format!("a-{device}"), instance: Some(instance()), device, card: 0, state }
+}
+
+impl Fake {
+    /// A backend on this EC2, with one attached ENI, `eni-primary`, and no metadata service.
+    pub(crate) fn backend() -> (Arc<AwsBackend>, Self) {
+        Self::backend_of(Family::V4)
+    }
+
+    pub(crate) fn backend_of(family: Family) -> (Arc<AwsBackend>, Self) {
+        let fake = Self::default();
+        let primary = Ec2Eni {
+            attachment: Some(attachment(0, AttachmentState::Attached)),
+            ..eni("eni-primary", 1, Vec::new())
+        };
+        fake.state().enis.insert(primary.id.clone(), primary);
+        // Nothing listens on port 1 of the loopback.
+        let config = AwsConfig::builder()
+            .imds_endpoint("http://127.0.0.1:1")
+            .region("us-west-2")
+            .family(family)
+            .build();
+        let identity = Identity {
+            instance: instance(),
+            instance_type: "m5.large".into(),
+            region: "us-west-2".into(),
+            availability_zone: "us-west-2a".into(),
+            vpc: "vpc-1".parse().unwrap(),
+            primary_eni: id("eni-primary"),
+            primary_mac: MacAddr([2, 0, 0, 0, 0, 1]),
+            primary_ip: "10.0.0.1".parse().unwrap(),
+            subnet: SubnetId::new("subnet-1").unwrap(),
+        };
+        let backend = AwsBackend::with_api(config.unwrap(), Arc::new(fake.clone()), identity);
+        (Arc::new(backend), fake)
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    /// The next call of `method` fails before it does anything.
+    pub(crate) fn refuse(&self, method: &'static str, kind: CloudErrorKind) {
+        self.state().faults.push_back(Fault { method, kind, done: false });
+    }
+
+    /// The next call of `method` does its work, but its answer is lost.
+    pub(crate) fn lose_answer(&self, method: &'static str, kind: CloudErrorKind) {
+        self.state().faults.push_back(Fault { method, kind, done: true });
+    }
+
+    fn call<T>(
+        &self,
+        method: &'static str,
+        work: impl FnOnce(&mut State) -> Result<T, CloudError>,
+    ) -> Result<T, CloudError> {
+        let mut state = self.state();
+        state.log.push(method);
+        let at = state.faults.iter().position(|fault| fault.method == method);
+        match at.and_then(|at| state.faults.remove(at)) {
+            None => work(&mut state),
+            Some(fault) => {
+                if fault.done {
+                    work(&mut state)?;
+                }
+                Err(CloudError::new(fault.kind, method, "injected"))
+            }
+        }
+    }
+}
+
+/// The ENI's own IPv6 address.
+fn own_ipv6(n: u8) -> Ipv6Addr {
+    Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, n.into())
+}
+
+pub(crate) fn eni(name: &str, n: u8, cidrs: Vec<Prefix>) -> Ec2Eni {
+    Ec2Eni {
+        id: id(name),
+        mac: MacAddr([2, 0, 0, 0, 0, n]),
+        subnet: SubnetId::new("subnet-1").unwrap(),
+        kind: EniKind::Interface,
+        primary_ip: Some(IpAddr::from([10, 0, 0, n])),
+        ipv6: Some(own_ipv6(n)),
+        cidrs,
+        groups: vec![SecurityGroupId::new("sg-1").unwrap()],
+        tags: BTreeMap::new(),
+        attachment: None,
+    }
+}
+
+fn error(kind: CloudErrorKind) -> CloudError {
+    CloudError::new(kind, "fake", format!("{kind:?}"))
+}
+
+fn find<'a>(state: &'a mut State, eni: &EniId) -> Result<&'a mut Ec2Eni, CloudError> {
+    state.enis.get_mut(eni).ok_or_else(|| error(CloudErrorKind::Gone))
+}
