@@ -1,6 +1,7 @@
 //! The backend itself: what it holds, and the port it implements.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -40,7 +41,7 @@ pub struct AwsBackend {
     pub(crate) attaching: AsyncMutex<()>,
     api: OnceCell<Arc<dyn Ec2Api>>,
     memory: Mutex<Memory>,
-    recorder: Arc<Recorder>,
+    pub(crate) recorder: Arc<Recorder>,
 }
 
 impl fmt::Debug for AwsBackend {
@@ -101,6 +102,12 @@ impl AwsBackend {
     /// `None` if EC2 answered it.
     pub fn ec2_failure(&self) -> Option<CloudError> {
         self.memory().ec2_failure.clone()
+    }
+
+    /// EC2 actions that the IAM role lacks, such as `DetachNetworkInterface`, with EC2's code: those that
+    /// were refused the last time they were tried.
+    pub fn denied_actions(&self) -> BTreeMap<String, String> {
+        self.recorder.denied()
     }
 
     pub(crate) fn memory(&self) -> MutexGuard<'_, Memory> {

@@ -3,9 +3,13 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
+
+use vpc_ipam_core::cloud::CloudError;
+
+use crate::permissions::Denied;
 
 /// Different error codes kept per action. EC2 documents a few dozen per action; the bound keeps a
 /// misbehaving endpoint from growing the table.
@@ -42,7 +46,22 @@ pub enum Outcome<'a> {
 pub trait CallObserver: fmt::Debug + Send + Sync {
     /// One call has ended.
     fn observe(&self, call: &Call<'_>);
+
+    /// The IAM role lacks `ec2:ACTION`, as EC2 says by `code`. Told once; again only after a call of that
+    /// action has succeeded.
+    fn denied(&self, action: &str, code: &str) {
+        let _ = (action, code);
+    }
 }
+
+/// Steps whose failure leaves something behind, by the reference's names.
+pub(crate) mod step {
+    /// A leaked ENI could not be deleted.
+    pub(crate) const LEAKED_DELETE: &str = "cleanUpLeakedENIDeleteErr";
+}
+
+/// What is counted when EC2 does not know an ENI that metadata or an earlier view has shown.
+const OUT_OF_SYNC: &str = "IMDSMetaDataOutOfSync";
 
 /// Counts of one EC2 action or IMDS value.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -65,6 +84,9 @@ pub struct CallCounts {
     /// By IMDS value, in the reference's accessor names such as `GetMACs`. An attribute that is
     /// absent, and may be, is not an error.
     pub imds: BTreeMap<String, ActionCount>,
+    /// Steps that failed and left something behind, such as `FreeENIDeleteErr`: by the reference's name of
+    /// the step and the kind of error.
+    pub unfinished: BTreeMap<(&'static str, String), u64>,
 }
 
 impl CallCounts {
@@ -78,12 +100,22 @@ impl CallCounts {
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
     counts: Mutex<CallCounts>,
+    denied: Mutex<Denied>,
     observer: Option<Arc<dyn CallObserver>>,
 }
 
 impl Recorder {
     pub(crate) fn new(observer: Option<Arc<dyn CallObserver>>) -> Self {
-        Self { counts: Mutex::default(), observer }
+        Self { observer, ..Self::default() }
+    }
+
+    /// EC2's code by action that is not permitted.
+    pub(crate) fn denied(&self) -> BTreeMap<String, String> {
+        self.denied_now().actions()
+    }
+
+    fn denied_now(&self) -> MutexGuard<'_, Denied> {
+        self.denied.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn snapshot(&self) -> CallCounts {
@@ -97,12 +129,21 @@ impl Recorder {
 
     pub(crate) fn ec2_done(&self, call: &Call<'_>) {
         match call.outcome {
-            Outcome::Ok => {}
+            Outcome::Ok => {
+                if self.denied_now().allowed(call.action) {
+                    tracing::info!(action = call.action, "permitted now");
+                }
+            }
             Outcome::NoAnswer => {
                 self.with(|counts| entry(&mut counts.ec2, call.action).errors += 1);
             }
             Outcome::Refused(code) => {
                 self.with(|counts| fail(entry(&mut counts.ec2, call.action), code));
+                if self.denied_now().refused(call.action, code)
+                    && let Some(observer) = &self.observer
+                {
+                    observer.denied(call.action, code);
+                }
             }
         }
         if let Some(observer) = &self.observer {
@@ -116,6 +157,19 @@ impl Recorder {
 
     pub(crate) fn imds_failed(&self, name: &str) {
         self.with(|counts| fail(entry(&mut counts.imds, name), "IMDSRequestError"));
+    }
+
+    /// EC2 does not know an ENI that was there.
+    pub(crate) fn out_of_sync(&self) {
+        self.with(|counts| {
+            fail(entry(&mut counts.imds, OUT_OF_SYNC), "InvalidNetworkInterfaceID.NotFound")
+        });
+    }
+
+    /// `step` failed for good, and left something behind.
+    pub(crate) fn unfinished(&self, step: &'static str, error: &CloudError) {
+        let kind = format!("{:?}", error.kind);
+        self.with(|counts| *counts.unfinished.entry((step, kind)).or_default() += 1);
     }
 
     fn with(&self, change: impl FnOnce(&mut CallCounts)) {

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// What our ENIs' descriptions begin with; how the collector of leaked ENIs knows them.
-const DESCRIPTION_PREFIX: &str = "aws-K8S-";
+pub(crate) const DESCRIPTION_PREFIX: &str = "aws-K8S-";
 
 /// Device indexes on one card. The reference's table; no instance comes near.
 const DEVICES_MAX: u32 = 100;

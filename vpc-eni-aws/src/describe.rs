@@ -18,6 +18,7 @@ use crate::{
     backend::AwsBackend,
     imds::{Imds, ImdsError, optional, paths::Item},
     instance::Identity,
+    upkeep::Seen,
 };
 
 /// ENIs whose metadata is read at the same time. Each takes half a dozen requests, and metadata
@@ -74,9 +75,11 @@ impl AwsBackend {
                 found.push(eni);
             }
         }
-        let mut enis = Vec::with_capacity(found.len());
+        let (mut enis, mut seen) = (Vec::with_capacity(found.len()), Vec::new());
         for eni in found {
+            let groups = eni.groups.clone();
             if let Some(eni) = self.attached_eni(me, eni).await? {
+                seen.push(Seen { eni: eni.clone(), groups });
                 enis.push(eni);
             }
         }
@@ -93,6 +96,7 @@ impl AwsBackend {
                 ),
             ));
         }
+        self.memory().learn_seen(seen);
         Ok(CloudView { enis, authority: Authority::Ec2 })
     }
 

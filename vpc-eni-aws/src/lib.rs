@@ -39,11 +39,15 @@ pub mod limits;
 #[cfg(feature = "sdk")]
 mod memory;
 #[cfg(feature = "sdk")]
+mod permissions;
+#[cfg(feature = "sdk")]
 mod release;
 #[cfg(feature = "sdk")]
 mod sdk;
 #[cfg(feature = "sdk")]
 mod tags;
+#[cfg(feature = "sdk")]
+mod upkeep;
 #[cfg(feature = "sdk")]
 mod wait;
 
@@ -52,4 +56,5 @@ pub use self::{
     backend::AwsBackend,
     config::{AwsConfig, AwsConfigBuilder, AwsConfigError, HTTP_TIMEOUT_DEFAULT},
     counts::{ActionCount, Call, CallCounts, CallObserver, Outcome},
+    upkeep::{GroupSync, Swept, Upkeep, UpkeepConfig, UpkeepStatus},
 };

@@ -9,8 +9,10 @@ use tokio::time::Instant;
 use vpc_ipam_core::{
     addr::Prefix,
     cloud::{CloudError, CloudView, EniKind},
-    id::{EniId, SubnetId},
+    id::{EniId, SecurityGroupId, SubnetId},
 };
+
+use crate::upkeep::Seen;
 
 /// How long a listing may lack an ENI that we attached. EC2's listings lag behind its single
 /// lookups by seconds; a minute is the reference's age below which an ENI is left alone.
@@ -34,6 +36,8 @@ pub(crate) struct Memory {
     /// What only EC2 can say of an ENI, for the times when it cannot be asked.
     known: BTreeMap<EniId, (EniKind, BTreeMap<String, String>)>,
     recent: BTreeMap<EniId, Recent>,
+    /// ENIs of EC2's last view; `None` before the first.
+    seen: Option<Vec<Seen>>,
     /// Why the last view had to come from instance metadata.
     pub(crate) ec2_failure: Option<CloudError>,
 }
@@ -62,6 +66,26 @@ impl Memory {
     pub(crate) fn deleted(&mut self, eni: &EniId) {
         self.recent.remove(eni);
         self.known.remove(eni);
+        if let Some(seen) = &mut self.seen {
+            seen.retain(|seen| seen.eni.id != *eni);
+        }
+    }
+
+    /// ENIs as EC2 showed them last, security groups as they were set since; `None` before the first view.
+    pub(crate) fn seen(&self) -> Option<Vec<Seen>> {
+        self.seen.clone()
+    }
+
+    pub(crate) fn learn_seen(&mut self, seen: Vec<Seen>) {
+        self.seen = Some(seen);
+    }
+
+    /// The ENI has these security groups now.
+    pub(crate) fn learn_groups(&mut self, eni: &EniId, groups: &[SecurityGroupId]) {
+        let seen = self.seen.iter_mut().flatten().find(|seen| seen.eni.id == *eni);
+        if let Some(seen) = seen {
+            seen.groups = groups.to_vec();
+        }
     }
 
     /// ENIs that a listing may not show yet.

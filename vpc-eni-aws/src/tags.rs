@@ -43,7 +43,7 @@ pub(crate) fn for_new_eni(
 }
 
 /// Whole seconds in UTC, for example `2026-11-24T07:05:00Z`.
-fn rfc3339(time: SystemTime) -> String {
+pub(crate) fn rfc3339(time: SystemTime) -> String {
     let secs = time.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let (days, in_day) = (secs / 86_400, secs % 86_400);
     let (year, month, day) = civil_from_days(days);

@@ -3,6 +3,7 @@
 use crate::{
     cloud::{CloudEni, EniKind},
     config::{CustomNetwork, PoolConfig},
+    id::InstanceId,
 };
 
 /// Tag of ENIs that are somebody else's, if its value is exactly `true`.
@@ -84,20 +85,23 @@ impl Traits {
     }
 }
 
-/// Whether an ENI that EC2 shows is the pool's to use. The order of the rules is the reference's.
-///
-/// A trunk without any of these tags is the trunk nevertheless: who attaches it does not tag it for us.
+/// Whether an ENI that EC2 shows is the pool's to use: [`is_ours`] as the pool is configured.
 pub fn is_managed(eni: &CloudEni, config: &PoolConfig) -> bool {
-    let ours = match eni.tags.get(NO_MANAGE_TAG) {
-        Some(value) => value != "true",
-        None => config.manage_untagged || eni.kind == EniKind::Trunk || is_tagged_for(eni, config),
-    };
-    ours || eni.primary
+    is_ours(eni, config.instance.as_ref(), config.manage_untagged)
 }
 
-fn is_tagged_for(eni: &CloudEni, config: &PoolConfig) -> bool {
+/// Whether an ENI that EC2 shows on `instance` is ours, with or without a pool. The order of the rules is
+/// the reference's.
+///
+/// A trunk without any of these tags is the trunk nevertheless: who attaches it does not tag it for us.
+pub fn is_ours(eni: &CloudEni, instance: Option<&InstanceId>, manage_untagged: bool) -> bool {
     let tag = eni.tags.get(INSTANCE_TAG);
-    tag.zip(config.instance.as_ref()).is_some_and(|(tag, instance)| tag == instance.as_str())
+    let tagged = tag.zip(instance).is_some_and(|(tag, instance)| tag == instance.as_str());
+    let ours = match eni.tags.get(NO_MANAGE_TAG) {
+        Some(value) => value != "true",
+        None => manage_untagged || eni.kind == EniKind::Trunk || tagged,
+    };
+    ours || eni.primary
 }
 
 #[cfg(test)]

@@ -1,21 +1,25 @@
 //! The calls by subject. Each is one EC2 action (pages aside), made once, with the SDK's own short
 //! retries.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use async_trait::async_trait;
 use vpc_ipam_core::{
     addr::Prefix,
     cloud::{AddressCount, CloudError, InstanceLimits},
-    id::{EniId, InstanceId, SubnetId},
+    id::{EniId, InstanceId, SecurityGroupId, SubnetId},
 };
 
-use super::{Ec2Eni, NewEni};
+use super::{Ec2Eni, NewEni, UnattachedPage};
+use crate::upkeep::Scope;
 
 /// All of EC2 that the backend uses.
-pub(crate) trait Ec2Api: AddressCalls + EniCalls + SubnetCalls + TypeCalls {}
+pub(crate) trait Ec2Api:
+    AddressCalls + EniCalls + SubnetCalls + TagCalls + TypeCalls + UpkeepCalls
+{
+}
 
-impl<T: AddressCalls + EniCalls + SubnetCalls + TypeCalls> Ec2Api for T {}
+impl<T: AddressCalls + EniCalls + SubnetCalls + TagCalls + TypeCalls + UpkeepCalls> Ec2Api for T {}
 
 /// ENIs and their attachments.
 #[async_trait]
@@ -72,9 +76,36 @@ pub(crate) trait SubnetCalls: Send + Sync {
     async fn subnet_ipv6_block(&self, subnet: &SubnetId) -> Result<Option<Prefix>, CloudError>;
 }
 
+/// Tags.
+#[async_trait]
+pub(crate) trait TagCalls: Send + Sync {
+    /// Adds tags to an ENI; one that it has already gets the new value.
+    async fn create_tags(
+        &self,
+        eni: &EniId,
+        tags: &BTreeMap<String, String>,
+    ) -> Result<(), CloudError>;
+}
+
 /// Instance types.
 #[async_trait]
 pub(crate) trait TypeCalls: Send + Sync {
     /// `None` if EC2 does not know the type.
     async fn type_limits(&self, instance_type: &str) -> Result<Option<InstanceLimits>, CloudError>;
+}
+
+/// What is done beside the pool.
+#[async_trait]
+pub(crate) trait UpkeepCalls: Send + Sync {
+    /// One page of the ENIs that nodes have made and that are attached to nothing. `token` is the page
+    /// before's `next`.
+    async fn unattached(
+        &self,
+        scope: &Scope,
+        token: Option<String>,
+    ) -> Result<UnattachedPage, CloudError>;
+
+    /// Replaces the security groups of an ENI. False if EC2 does not know it.
+    async fn set_groups(&self, eni: &EniId, groups: &[SecurityGroupId])
+    -> Result<bool, CloudError>;
 }

@@ -14,7 +14,10 @@ use vpc_ipam_core::{
     id::{EniId, InstanceId, MacAddr, SecurityGroupId, SubnetId},
 };
 
-pub(crate) use self::calls::{AddressCalls, Ec2Api, EniCalls, SubnetCalls, TypeCalls};
+pub(crate) use self::calls::{
+    AddressCalls, Ec2Api, EniCalls, SubnetCalls, TagCalls, TypeCalls, UpkeepCalls,
+};
+use crate::upkeep::Unattached;
 
 /// How far an attachment has come.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -69,4 +72,12 @@ pub(crate) struct NewEni {
     pub(crate) description: String,
     pub(crate) tags: BTreeMap<String, String>,
     pub(crate) count: AddressCount,
+}
+
+/// Part of a listing of ENIs that are attached to nothing.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct UnattachedPage {
+    pub(crate) enis: Vec<Unattached>,
+    /// What to ask for the next page with; `None` after the last.
+    pub(crate) next: Option<String>,
 }

@@ -4,6 +4,7 @@
 mod addresses;
 mod enis;
 mod subnets;
+mod upkeep;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -22,13 +23,15 @@ use crate::{
     AwsBackend, AwsConfig,
     api::{Attachment, AttachmentState, Ec2Eni},
     instance::Identity,
+    upkeep::Unattached,
 };
 
-/// A failure in store for one call.
+/// What is in store for one call.
 #[derive(Debug)]
-struct Fault {
+pub(crate) struct Fault {
     method: &'static str,
-    kind: CloudErrorKind,
+    /// `None`: it works.
+    kind: Option<CloudErrorKind>,
     /// The call does its work all the same: only the answer is lost.
     done: bool,
 }
@@ -36,6 +39,8 @@ struct Fault {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) enis: BTreeMap<EniId, Ec2Eni>,
+    /// ENIs that are attached to nothing, as listings for the sweep show them.
+    pub(crate) leaked: BTreeMap<EniId, Unattached>,
     /// ENIs that listings do not show.
     pub(crate) unlisted: BTreeSet<EniId>,
     /// Lookups for which a new attachment is still `attaching`.
@@ -43,7 +48,7 @@ pub(crate) struct State {
     /// Lookups that do not show all addresses of an ENI yet.
     pub(crate) partial_polls: u32,
     pub(crate) log: Vec<&'static str>,
-    faults: VecDeque<Fault>,
+    pub(crate) faults: VecDeque<Fault>,
     created: u8,
 }
 
@@ -102,12 +107,17 @@ impl Fake {
 
     /// The next call of `method` fails before it does anything.
     pub(crate) fn refuse(&self, method: &'static str, kind: CloudErrorKind) {
-        self.state().faults.push_back(Fault { method, kind, done: false });
+        self.state().faults.push_back(Fault { method, kind: Some(kind), done: false });
     }
 
     /// The next call of `method` does its work, but its answer is lost.
     pub(crate) fn lose_answer(&self, method: &'static str, kind: CloudErrorKind) {
-        self.state().faults.push_back(Fault { method, kind, done: true });
+        self.state().faults.push_back(Fault { method, kind: Some(kind), done: true });
+    }
+
+    /// The next call of `method` that is not spoken for works.
+    pub(crate) fn pass(&self, method: &'static str) {
+        self.state().faults.push_back(Fault { method, kind: None, done: true });
     }
 
     fn call<T>(
@@ -119,12 +129,12 @@ impl Fake {
         state.log.push(method);
         let at = state.faults.iter().position(|fault| fault.method == method);
         match at.and_then(|at| state.faults.remove(at)) {
-            None => work(&mut state),
-            Some(fault) => {
-                if fault.done {
+            None | Some(Fault { kind: None, .. }) => work(&mut state),
+            Some(Fault { kind: Some(kind), done, .. }) => {
+                if done {
                     work(&mut state)?;
                 }
-                Err(CloudError::new(fault.kind, method, "injected"))
+                Err(CloudError::new(kind, method, "injected"))
             }
         }
     }

@@ -19,7 +19,7 @@ use crate::{
 
 const DESCRIBE: &str = "DescribeNetworkInterfaces";
 /// ENIs asked for per page; EC2's largest.
-const PAGE_LEN: i32 = 1000;
+pub(super) const PAGE_LEN: i32 = 1000;
 
 #[async_trait]
 impl EniCalls for Sdk {

@@ -9,6 +9,7 @@ mod failure;
 mod in_process;
 mod subnets;
 mod types;
+mod upkeep;
 
 use std::{
     error::Error,

@@ -1,0 +1,107 @@
+//! What is done in EC2 beside the pool, now and then: security groups are kept alike, and ENIs that were
+//! left behind are swept.
+
+mod groups;
+mod record;
+mod rfc3339;
+mod sweep;
+#[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::unwrap_used)]
+mod tests;
+mod verdict;
+
+use std::{
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+pub use self::{groups::GroupSync, record::UpkeepStatus, sweep::Swept};
+pub(crate) use self::{
+    groups::Seen,
+    verdict::{Scope, TAGS_READ, Unattached},
+};
+use crate::backend::AwsBackend;
+
+/// What is looked after.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct UpkeepConfig {
+    /// Give the node's ENIs the security groups of the primary one. Off where ENIs have groups of their own
+    /// (custom networking), and where nothing may be changed.
+    pub security_groups: bool,
+    /// Delete ENIs that nodes of the cluster have left behind. Off on IPv6 nodes, which do not make ENIs,
+    /// and where nothing may be changed.
+    pub leaked_enis: bool,
+    /// ENIs without our tags are ours (`MANAGE_UNTAGGED_ENI`).
+    pub manage_untagged: bool,
+    /// ENIs on other network cards than card 0 are ours (`ENABLE_MULTI_NIC`).
+    pub multi_nic: bool,
+}
+
+impl Default for UpkeepConfig {
+    /// Everything, on the ENIs that are managed by default.
+    fn default() -> Self {
+        Self { security_groups: true, leaked_enis: true, manage_untagged: true, multi_nic: false }
+    }
+}
+
+/// The periodic work of one node in EC2. [`run`](Self::run) does it for ever; its parts can be called one
+/// by one as well, by who has a schedule of their own.
+#[derive(Debug)]
+pub struct Upkeep {
+    backend: Arc<AwsBackend>,
+    config: UpkeepConfig,
+    pushes: Mutex<groups::Pushes>,
+    record: Mutex<UpkeepStatus>,
+}
+
+impl AwsBackend {
+    /// The periodic work on this backend. Does nothing until it is run.
+    pub fn upkeep(self: &Arc<Self>, config: UpkeepConfig) -> Arc<Upkeep> {
+        Arc::new(Upkeep {
+            backend: Arc::clone(self),
+            config,
+            pushes: Mutex::default(),
+            record: Mutex::default(),
+        })
+    }
+}
+
+impl Upkeep {
+    /// Runs for ever. Can be dropped at any time: what was under way is found again the next time.
+    ///
+    /// Needs a tokio runtime with time and IO.
+    pub async fn run(self: Arc<Self>) {
+        let groups = async {
+            if self.config.security_groups {
+                self.watch_groups().await;
+            }
+        };
+        let leaks = async {
+            if self.config.leaked_enis {
+                self.watch_leaks().await;
+            }
+        };
+        // The one must not wait for the other: a sweep may take most of an hour.
+        tokio::join!(groups, leaks);
+        std::future::pending().await
+    }
+
+    /// What was done, and what is wrong.
+    pub fn status(&self) -> UpkeepStatus {
+        self.record().clone()
+    }
+
+    fn record(&self) -> MutexGuard<'_, UpkeepStatus> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pushes(&self) -> MutexGuard<'_, groups::Pushes> {
+        self.pushes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The standard library's only source of randomness.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
