@@ -29,7 +29,7 @@ impl Sim {
         self.exclude_none();
     }
 
-    /// Lets time pass until the pool has changed nothing in the cloud for ten minutes.
+    /// Lets time pass until one life of the daemon has changed nothing in the cloud for ten minutes.
     ///
     /// # Errors
     ///
@@ -38,9 +38,10 @@ impl Sim {
         const QUIET: Duration = Duration::from_secs(600);
         let end = self.now + limit;
         while self.now < end {
-            let before = self.changes;
+            // A daemon that has just started may not have looked yet.
+            let before = (self.changes, self.restarts);
             self.run_for(QUIET)?;
-            if self.changes == before && !self.is_changing() {
+            if (self.changes, self.restarts) == before && !self.is_changing() {
                 return check::nothing_leaked(self.driver.pool(), &self.world(), &self.instance);
             }
         }
