@@ -32,7 +32,9 @@ pub(super) fn grow(
         fallback::make_room(&mut search, totals, false);
     }
     search.new_eni();
-    if config.mode == AllocationMode::Prefix && search.places_left() == 0 {
+    // An ENI on its way is born with a slot for that request.
+    let last = search.places_left() == 0 && view.creating.is_none();
+    if config.mode == AllocationMode::Prefix && last {
         fallback::make_room(&mut search, totals, true);
     }
     if search.lacks_blocks() {

@@ -63,6 +63,9 @@ fn a_probe_takes_one_address_and_only_where_there_is_no_other_slot() {
     let mut full = view(vec![eni(0, 3, 6)]);
     full.enis.iter_mut().for_each(|eni| eni.holds.prefixes.ask_max = Some(1));
     assert_eq!(released(&plan(&full, &config(40, 1), NOW)), 1);
+    full.creating = Some(AddressCount::Secondary(8));
+    assert_eq!(released(&plan(&full, &config(40, 2), NOW)), 0, "an ENI with a free slot is coming");
+    full.creating = None;
     let elsewhere = plan(&full, &config(40, 2), NOW);
     assert_eq!(released(&elsewhere), 0);
     assert_eq!(elsewhere.grow, [Growth::Create { count: AddressCount::Prefixes(3) }]);
