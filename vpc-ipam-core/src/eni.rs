@@ -38,6 +38,9 @@ pub(crate) struct Cidr {
     pub(crate) confirmed: bool,
     /// Since when instance metadata alone vouches for it; not given to pods before that has aged.
     pub(crate) hinted: Option<Time>,
+    /// It came with a view of EC2 that may have shown what is gone: `hinted` says when, and ends with a
+    /// later view.
+    pub(crate) doubted: bool,
     /// An earlier life of the node vouched for it.
     pub(crate) remembered: bool,
     /// The host knows that its packets leave by this ENI.
@@ -273,6 +276,7 @@ impl Eni {
             slots,
             confirmed: true,
             hinted,
+            doubted: false,
             remembered: false,
             ready: false,
             listed: None,

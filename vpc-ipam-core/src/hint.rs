@@ -5,6 +5,9 @@
 //! pods only once the cloud has failed to answer, the first view of EC2 replaces it, nothing is ever
 //! removed on its word, and a file that cannot be read is as good as none. What it says can be relied
 //! upon because whatever is given back to EC2 is taken out of it, durably, before EC2 hears of it.
+//!
+//! That also tells what an earlier life may have given back a moment ago, which EC2 can still show for some
+//! seconds: what a view adds in the first minute is given to pods once EC2 has shown it for ten seconds.
 
 use std::{collections::BTreeMap, net::IpAddr};
 

@@ -16,9 +16,9 @@ use crate::{
 /// a while. The reference's value.
 pub(super) const GONE_FOR: Duration = Duration::from_secs(60);
 
-/// How long instance metadata must have shown a CIDR before pods get it on that word alone. Metadata
-/// follows EC2 within seconds; a restart while EC2 is away must not revive what was just given back.
-const HINT_AGE_MIN: Duration = Duration::from_secs(10);
+/// How long instance metadata must have shown a CIDR before pods get it on that word alone, and EC2 one
+/// that is in doubt. Both follow within seconds; a restart must not revive what was just given back.
+pub(super) const HINT_AGE_MIN: Duration = Duration::from_secs(10);
 
 /// When something was given up.
 #[derive(Clone, Copy, Debug)]
@@ -77,11 +77,16 @@ impl Pool {
             if known.confirmed && known.hinted.is_none() {
                 return;
             }
-            let vouched =
-                |since: &Time| authority == Authority::Ec2 || now.since(*since) >= HINT_AGE_MIN;
+            let enough = authority == Authority::Ec2 && !known.doubted;
+            // What matters is what the view was taken of, not when it came.
+            let seen = self.describing.began;
+            let vouched = |since: &Time| enough || seen.since(*since) >= HINT_AGE_MIN;
             let hinted = known.hinted.filter(|since| !vouched(since));
             eni.unsaved |= !known.confirmed || known.hinted != hinted;
-            eni.edit(&cidr, |c| (c.confirmed, c.hinted) = (true, hinted));
+            eni.edit(&cidr, |c| {
+                (c.confirmed, c.hinted) = (true, hinted);
+                c.doubted &= hinted.is_some();
+            });
             return;
         }
         let is_own = |eni: &Eni| !eni.missing && cidr.contains(eni.primary_ip);
@@ -125,9 +130,10 @@ impl Pool {
             .collect()
     }
 
-    /// True if the pool holds some of these addresses, and the cloud did not deny it.
+    /// True if the pool holds some of these addresses, and the cloud did not deny it or leave it in doubt.
     pub(super) fn is_held(&self, cidr: &Prefix) -> bool {
-        self.overlapping(cidr).iter().any(|place| self.is_confirmed(place))
+        let certain = |place| self.cidr_at(place).is_some_and(|c| c.confirmed && !c.doubted);
+        self.overlapping(cidr).iter().any(certain)
     }
 
     /// True if the pool holds some of these addresses for their pods although the cloud denies it.

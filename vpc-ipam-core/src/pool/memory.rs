@@ -102,6 +102,9 @@ impl Pool {
             eni.unsaved = false;
         }
         self.memory.recalled = !self.enis.is_empty();
+        if self.memory.recalled {
+            self.doubt_what_comes(now);
+        }
         self.settle(now);
     }
 

@@ -5,6 +5,7 @@ mod assign;
 mod calls;
 mod commit;
 mod cooling;
+mod doubt;
 mod enis;
 mod growth;
 mod host;
@@ -111,6 +112,8 @@ pub struct Pool {
     /// Resting addresses, whether or not an ENI of the pool holds them now.
     cooling: Cooling,
     describing: Describing,
+    /// Until then, what is new in a view of EC2 may be gone.
+    doubtful_until: Option<Time>,
     absent: Absent,
     growth: GrowthState,
     purse: Purse,
@@ -177,6 +180,7 @@ impl Pool {
             journal: Journal::new(),
             cooling: Cooling::default(),
             describing: Describing::new(now),
+            doubtful_until: None,
             absent: Absent::new(),
             growth: GrowthState::new(),
             purse,

@@ -51,6 +51,7 @@ impl Pool {
         self.gone_enis.is_empty()
             && self.gone_cidrs.is_empty()
             && self.departing.is_empty()
+            && !self.doubts()
             && self.leases.unplaced().next().is_none()
             && !self.enis.values().any(lost)
             && !awaits_trunk

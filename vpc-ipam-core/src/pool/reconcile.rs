@@ -37,6 +37,8 @@ pub(super) struct Describing {
     /// Reads in a row that showed what was expected.
     pub(super) quiet: u32,
     pub(super) running: Option<OpId>,
+    /// When the last read began.
+    pub(super) began: Time,
     backoff: Backoff,
     /// Some view has arrived.
     pub(super) described: bool,
@@ -53,6 +55,7 @@ impl Describing {
             due: now,
             quiet: 0,
             running: None,
+            began: now,
             backoff: Backoff::new(RETRY, RETRY_CAP),
             described: false,
             confirmed: false,
@@ -94,6 +97,7 @@ impl Pool {
         let sequence = self.sequence;
         let op = self.issue(Op::Describe { sequence }, |op| Action::Describe { op });
         self.describing.running = Some(op);
+        self.describing.began = now;
         self.describing.due = now + self.next_period();
     }
 
@@ -129,6 +133,7 @@ impl Pool {
                 let same = known == (self.enis.values().count(), self.foreign.len());
                 let quiet = same && confirmed && sequence == self.sequence && self.is_quiet();
                 self.stretch_period(quiet, now);
+                self.look_at_doubted(now);
                 self.describing.described = true;
                 self.memory.vouching &= !enough;
                 self.describing.confirmed |= confirmed;
@@ -171,6 +176,7 @@ impl Pool {
         } else if self.config.metadata_only {
             self.give_up_absent(&ours, now);
         }
+        let known = self.beyond_doubt(now).filter(|_| authoritative);
         for mut eni in ours.into_values() {
             if !authoritative && let Some(known) = self.enis.get(&eni.id) {
                 (eni.kind, eni.excluded) = (known.traits.kind, known.traits.excluded);
@@ -179,6 +185,9 @@ impl Pool {
                 self.note_exclusion(&eni, now);
             }
             self.take_in(eni, authoritative || self.config.metadata_only, sequence, now);
+        }
+        if let Some(known) = known {
+            self.doubt_all_but(&known, now);
         }
         if authoritative {
             let over = |gone: &super::Gone| gone.until <= now && gone.sequence <= sequence;

@@ -6,6 +6,7 @@ mod calls;
 mod cards;
 mod classes;
 mod cooldown;
+mod doubt;
 mod fallback;
 mod gates;
 mod growth;
