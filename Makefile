@@ -7,7 +7,7 @@ CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 ARGS ?=
 
-.PHONY: help demo simulate test lint bench fuzz bins plugin figures clean
+.PHONY: help demo simulate emulator test lint bench fuzz bins plugin figures clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
@@ -18,6 +18,10 @@ demo: bins plugin ## Run the VPC in a box; options go in ARGS="--json --mode pre
 simulate: ## Simulate a fleet; options go in ARGS="--nodes 1000 --hours 24 --workload daily".
 	@$(CARGO) build --quiet --locked --release -p vpc-examples --bin simulate
 	@$(TARGET_DIR)/release/simulate $(ARGS)
+
+emulator: ## Serve EC2 and instance metadata; options go in ARGS="--ec2 127.0.0.1:4566 --imds 127.0.0.1:1338".
+	@$(CARGO) build --quiet --locked -p vpc-examples --bin vpc-emulator
+	@exec $(TARGET_DIR)/debug/vpc-emulator $(ARGS)
 
 test: bins plugin ## Build and run every test; ends with counts of passed, failed and skipped.
 	@scripts/test.sh

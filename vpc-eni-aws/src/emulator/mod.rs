@@ -36,11 +36,15 @@
 //! ```
 
 mod ec2;
+mod file;
 mod form;
 mod imds;
 mod rfc3339;
 mod server;
+mod world_file;
 mod xml;
 
+pub use file::{FileError, FileProblem};
 pub use imds::{TOKEN_TTL_SECONDS_MAX, TOKEN_TTL_SECONDS_MIN};
 pub use server::{Clock, Emulator, Service, serve, tokio_clock, wall_clock};
+pub use world_file::WorldFile;

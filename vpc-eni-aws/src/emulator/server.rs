@@ -20,7 +20,7 @@ use vpc_ipam_core::{
     time::Time,
 };
 
-use super::{ec2, imds};
+use super::{FileError, WorldFile, ec2, imds};
 
 /// What time it is in the world.
 pub type Clock = Arc<dyn Fn() -> Time + Send + Sync>;
@@ -102,6 +102,23 @@ impl Emulator {
                 imds: imds::State::default(),
             }),
         }
+    }
+
+    /// An emulator of the world that `file` describes, as it begins now.
+    ///
+    /// # Errors
+    ///
+    /// If the parts of the file do not fit together.
+    pub fn from_file(file: &WorldFile, clock: Clock) -> Result<Self, FileError> {
+        let world = file.build(clock())?;
+        let emulator = Self::new(Arc::new(Mutex::new(world)), clock);
+        emulator.allow_imds_v1(file.imds_v1());
+        Ok(emulator)
+    }
+
+    /// Whether metadata answers requests without a token (IMDSv1). It does not at first.
+    pub fn allow_imds_v1(&self, allowed: bool) {
+        self.shared.imds.allow_v1(allowed);
     }
 
     /// The world.

@@ -4,7 +4,10 @@ mod credentials;
 mod tokens;
 mod tree;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
 
 use axum::{
     Router,
@@ -12,7 +15,7 @@ use axum::{
     http::{HeaderMap, HeaderName, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use vpc_ipam_core::id::InstanceId;
+use vpc_ipam_core::{id::InstanceId, time::Time};
 
 use self::tokens::Tokens;
 pub use self::tokens::{TOKEN_TTL_SECONDS_MAX, TOKEN_TTL_SECONDS_MIN};
@@ -27,6 +30,7 @@ const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-aws-ec2-metadata-tok
 pub(super) struct State {
     tokens: Mutex<Tokens>,
     faults: Mutex<Vec<Fault>>,
+    v1: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -41,6 +45,10 @@ impl State {
         if times > 0 {
             lock(&self.faults).push(Fault { path: path.to_owned(), status, times });
         }
+    }
+
+    pub(super) fn allow_v1(&self, allowed: bool) {
+        self.v1.store(allowed, Ordering::Relaxed);
     }
 
     fn fault(&self, path: &str) -> Option<StatusCode> {
@@ -99,10 +107,7 @@ impl Server {
 
     fn read(&self, path: &str, headers: &HeaderMap) -> Response {
         let now = self.shared.now();
-        let token = headers.get(TOKEN_HEADER).and_then(|v| v.to_str().ok());
-        let valid =
-            token.is_some_and(|t| lock(&self.shared.imds.tokens).is_valid(&self.instance, t, now));
-        if !valid {
+        if !self.may_read(headers, now) {
             return StatusCode::UNAUTHORIZED.into_response();
         }
         let view = {
@@ -114,6 +119,18 @@ impl Server {
             Some(body) => ([(header::CONTENT_TYPE, text())], body).into_response(),
             None => StatusCode::NOT_FOUND.into_response(),
         }
+    }
+}
+
+impl Server {
+    /// A token must be good; to have none is good enough where IMDSv1 is allowed.
+    fn may_read(&self, headers: &HeaderMap, now: Time) -> bool {
+        let state = &self.shared.imds;
+        let Some(token) = headers.get(TOKEN_HEADER) else {
+            return state.v1.load(Ordering::Relaxed);
+        };
+        let token = token.to_str().ok();
+        token.is_some_and(|t| lock(&state.tokens).is_valid(&self.instance, t, now))
     }
 }
 

@@ -81,6 +81,11 @@ impl Seen {
 }
 
 impl World {
+    /// How consistent EC2's answers are.
+    pub fn consistency(&self) -> Consistency {
+        self.past.config
+    }
+
     /// How consistent EC2's answers are from now on.
     pub fn set_consistency(&mut self, config: Consistency) {
         let lags = !config.lag.is_zero();

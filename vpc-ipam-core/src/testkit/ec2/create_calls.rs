@@ -62,6 +62,16 @@ impl World {
         &mut self,
         request: &CreateNetworkInterface,
     ) -> Result<EniId, Ec2Error> {
+        self.create_eni_as(request, None, None)
+    }
+
+    /// With an id and a MAC that are free, where they are given.
+    pub(super) fn create_eni_as(
+        &mut self,
+        request: &CreateNetworkInterface,
+        id: Option<EniId>,
+        mac: Option<MacAddr>,
+    ) -> Result<EniId, Ec2Error> {
         let (vpc, zone, default_group) = self.home_of(&request.subnet)?;
         self.check_groups(&request.groups, &vpc)?;
         check_tags(&request.tags)?;
@@ -87,10 +97,10 @@ impl World {
         }
         let groups =
             if request.groups.is_empty() { vec![default_group] } else { request.groups.clone() };
-        let id: EniId = self.ids.id("eni-");
+        let id: EniId = id.unwrap_or_else(|| self.ids.id("eni-"));
         let eni = Eni {
             id: id.clone(),
-            mac: self.free_mac(),
+            mac: mac.unwrap_or_else(|| self.free_mac()),
             vpc,
             subnet: request.subnet.clone(),
             availability_zone: zone,

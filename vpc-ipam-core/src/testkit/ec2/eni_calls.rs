@@ -2,6 +2,7 @@
 
 use super::{
     action::Ec2Action,
+    catalog::InstanceType,
     delays::Delays,
     eni::{Attachment, AttachmentStatus, Eni},
     error::{Ec2Error, code},
@@ -32,11 +33,16 @@ impl World {
     ) -> Result<String, Ec2Error> {
         let twist = self.before_call(Ec2Action::AttachNetworkInterface, now)?.whole()?;
         self.visible_eni(&request.eni)?;
-        let attached = self.attach(request);
+        let delays = self.delays;
+        let attached = self.attach(request, delays);
         twist.answer(attached)
     }
 
-    pub(super) fn attach(&mut self, request: &AttachNetworkInterface) -> Result<String, Ec2Error> {
+    pub(super) fn attach(
+        &mut self,
+        request: &AttachNetworkInterface,
+        delays: Delays,
+    ) -> Result<String, Ec2Error> {
         let eni = self.known_eni(&request.eni)?;
         let instance = self
             .instance(&request.instance)
@@ -54,7 +60,6 @@ impl World {
             status: AttachmentStatus::Attaching,
             link: false,
         };
-        let delays = self.delays;
         self.start_attachment(&request.eni, attachment, delays);
         Ok(id)
     }
@@ -284,15 +289,18 @@ fn check_fits(eni: &Eni, instance: &Instance) -> Result<(), Ec2Error> {
 
 impl Instance {
     pub(super) fn check_prefixes(&self) -> Result<(), Ec2Error> {
-        if self.instance_type.takes_prefixes() {
+        self.instance_type.check_prefixes()
+    }
+}
+
+impl InstanceType {
+    pub(super) fn check_prefixes(&self) -> Result<(), Ec2Error> {
+        if self.takes_prefixes() {
             return Ok(());
         }
         Err(Ec2Error::new(
             code::UNSUPPORTED_OPERATION,
-            format!(
-                "Prefix delegation is not supported on instance type {}",
-                self.instance_type.name
-            ),
+            format!("Prefix delegation is not supported on instance type {}", self.name),
         ))
     }
 }

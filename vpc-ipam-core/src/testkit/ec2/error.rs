@@ -188,6 +188,12 @@ pub enum WorldError {
     /// EC2 itself would refuse.
     #[error(transparent)]
     Ec2(#[from] Ec2Error),
+    /// An id that something else has.
+    #[error("{id} is taken; choose another id")]
+    IdTaken {
+        /// The id.
+        id: String,
+    },
     /// An id that names nothing.
     #[error("{id} does not exist in this world")]
     NoSuchId {

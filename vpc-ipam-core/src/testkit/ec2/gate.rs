@@ -22,6 +22,11 @@ impl World {
         &self.throttle.refused
     }
 
+    /// How often EC2 may be called.
+    pub fn request_rates(&self) -> &RequestRates {
+        &self.throttle.rates
+    }
+
     /// How often EC2 may be called from now on; the buckets are full.
     pub fn set_request_rates(&mut self, rates: &RequestRates) {
         let now = self.now();

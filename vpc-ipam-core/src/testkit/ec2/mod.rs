@@ -25,6 +25,7 @@ mod imds;
 mod imds_faults;
 mod instance;
 mod ipv6_calls;
+mod layout;
 mod network;
 mod outside;
 mod request;
@@ -54,6 +55,7 @@ pub(super) use ids::Random;
 pub use imds::{ImdsEni, ImdsView};
 pub use imds_faults::ImdsFault;
 pub use instance::Instance;
+pub use layout::{NewEni, NewInstance, Place};
 pub use network::{SecurityGroup, Subnet, Vpc};
 pub use outside::ForeignEni;
 pub use request::{

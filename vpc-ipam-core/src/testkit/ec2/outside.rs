@@ -61,7 +61,8 @@ impl World {
             device: self.free_device(instance, foreign.card),
             card: foreign.card,
         };
-        if let Err(error) = self.attach(&attach) {
+        let delays = self.delays;
+        if let Err(error) = self.attach(&attach, delays) {
             self.remove_eni(&eni);
             return Err(error);
         }
@@ -154,7 +155,7 @@ impl World {
             && (self.foreign.contains(&eni.id) || self.unheard.contains(&eni.id))
     }
 
-    fn free_device(&self, instance: &InstanceId, card: u32) -> u32 {
+    pub(super) fn free_device(&self, instance: &InstanceId, card: u32) -> u32 {
         let enis = self.enis_of(instance);
         let on_card = enis.iter().filter_map(|e| e.attachment.as_ref()).filter(|a| a.card == card);
         let used: Vec<u32> = on_card.map(|a| a.device).collect();

@@ -59,6 +59,13 @@ impl RequestRates {
         self.rates.insert(action, rate);
         self
     }
+
+    /// With another bucket for describe calls without ids, filters and page size, which they share.
+    #[must_use]
+    pub fn with_everything(mut self, rate: Rate) -> Self {
+        self.everything = Some(rate);
+        self
+    }
 }
 
 impl Ec2Action {
@@ -98,6 +105,7 @@ impl Bucket {
 /// The buckets and what they refused.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Throttle {
+    pub(super) rates: RequestRates,
     buckets: BTreeMap<Ec2Action, Bucket>,
     everything: Option<Bucket>,
     pub(super) refused: BTreeMap<Ec2Action, u64>,
@@ -106,6 +114,7 @@ pub(super) struct Throttle {
 impl Throttle {
     /// Full buckets; what was refused before is not forgotten.
     pub(super) fn set(&mut self, rates: &RequestRates, now: Time) {
+        self.rates = rates.clone();
         let full = |rate: &Rate| Bucket::new(*rate, now);
         self.buckets = rates.rates.iter().map(|(action, rate)| (*action, full(rate))).collect();
         self.everything = rates.everything.as_ref().map(full);

@@ -4,15 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{
     action::Ec2Action,
-    catalog::{InstanceType, instance_type, instance_types},
     change::WorldChange,
     consistency::Past,
     delays::Delays,
-    eni::{Attachment, AttachmentStatus, Eni},
+    eni::Eni,
     error::WorldError,
     faults::Faults,
     ids::Random,
-    imds_faults::ImdsFaults,
     instance::Instance,
     network::{SecurityGroup, Subnet, Vpc},
     request::CreateNetworkInterface,
@@ -45,7 +43,7 @@ pub struct World {
     // In the order of making; there are few, and an embedder wants them in that order.
     pub(super) vpcs: Vec<Vpc>,
     subnets: Vec<Subnet>,
-    instances: Vec<Instance>,
+    pub(super) instances: Vec<Instance>,
     groups: Vec<SecurityGroup>,
     pub(super) enis: BTreeMap<EniId, Eni>,
     pub(super) timers: Timers,
@@ -92,9 +90,19 @@ impl World {
         }
     }
 
+    /// How long changes take.
+    pub fn delays(&self) -> Delays {
+        self.delays
+    }
+
     /// How long changes take from now on.
     pub fn set_delays(&mut self, delays: Delays) {
         self.delays = delays;
+    }
+
+    /// Another account number than `123456789012`. Twelve digits are usual; nothing checks them.
+    pub fn set_account(&mut self, account: &str) {
+        account.clone_into(&mut self.account);
     }
 
     /// How addresses are picked from now on.
@@ -108,8 +116,18 @@ impl World {
     ///
     /// If `cidr` is not an IPv4 block that EC2 allows.
     pub fn add_vpc(&mut self, cidr: Prefix) -> Result<VpcId, WorldError> {
-        check_size(cidr)?;
         let id: VpcId = self.ids.id("vpc-");
+        self.add_vpc_as(id, cidr)
+    }
+
+    /// Makes a VPC with that id and a default security group.
+    ///
+    /// # Errors
+    ///
+    /// If the id is taken, or `cidr` is not an IPv4 block that EC2 allows.
+    pub fn add_vpc_as(&mut self, id: VpcId, cidr: Prefix) -> Result<VpcId, WorldError> {
+        check_size(cidr)?;
+        check_free(id.as_str(), self.vpc(&id).is_none())?;
         let default_group: SecurityGroupId = self.ids.id("sg-");
         self.groups.push(SecurityGroup {
             id: default_group.clone(),
@@ -152,10 +170,25 @@ impl World {
         vpc: &VpcId,
         name: &str,
     ) -> Result<SecurityGroupId, WorldError> {
+        let id: SecurityGroupId = self.ids.id("sg-");
+        self.add_security_group_as(id, vpc, name)
+    }
+
+    /// Makes a security group with that id.
+    ///
+    /// # Errors
+    ///
+    /// If the id is taken or there is no such VPC.
+    pub fn add_security_group_as(
+        &mut self,
+        id: SecurityGroupId,
+        vpc: &VpcId,
+        name: &str,
+    ) -> Result<SecurityGroupId, WorldError> {
+        check_free(id.as_str(), self.security_group(&id).is_none())?;
         if self.vpc(vpc).is_none() {
             return Err(WorldError::NoSuchId { id: vpc.to_string() });
         }
-        let id: SecurityGroupId = self.ids.id("sg-");
         let group = SecurityGroup { id: id.clone(), vpc: vpc.clone(), name: name.to_owned() };
         self.groups.push(group);
         Ok(id)
@@ -172,6 +205,23 @@ impl World {
         cidr: Prefix,
         availability_zone: &str,
     ) -> Result<SubnetId, WorldError> {
+        let id: SubnetId = self.ids.id("subnet-");
+        self.add_subnet_as(id, vpc, cidr, availability_zone)
+    }
+
+    /// Makes a subnet with that id.
+    ///
+    /// # Errors
+    ///
+    /// If the id is taken, and those of [`add_subnet`](Self::add_subnet).
+    pub fn add_subnet_as(
+        &mut self,
+        id: SubnetId,
+        vpc: &VpcId,
+        cidr: Prefix,
+        availability_zone: &str,
+    ) -> Result<SubnetId, WorldError> {
+        check_free(id.as_str(), self.subnet(&id).is_none())?;
         let space = Ipv4Space::new(cidr).ok_or(WorldError::SizeOutOfRange { cidr })?;
         let blocks = self.vpc(vpc).ok_or_else(|| WorldError::NoSuchId { id: vpc.to_string() })?;
         if !blocks.cidrs.iter().any(|c| c.covers(&cidr)) {
@@ -180,7 +230,6 @@ impl World {
         let others: Vec<Prefix> =
             self.subnets.iter().filter(|s| s.vpc == *vpc).map(|s| s.cidr).collect();
         check_overlap(cidr, &others)?;
-        let id: SubnetId = self.ids.id("subnet-");
         self.subnets.push(Subnet {
             id: id.clone(),
             vpc: vpc.clone(),
@@ -191,52 +240,6 @@ impl World {
             space,
             ipv6_space: None,
         });
-        Ok(id)
-    }
-
-    /// Starts an instance with its primary ENI, attached and visible at once. It has an IPv6 address if
-    /// the subnet has an IPv6 block.
-    ///
-    /// # Errors
-    ///
-    /// If the type is unknown or the subnet does not exist or is full.
-    pub fn add_instance(
-        &mut self,
-        subnet: &SubnetId,
-        type_name: &str,
-        now: Time,
-    ) -> Result<InstanceId, WorldError> {
-        self.advance(now);
-        let instance_type = instance_type(type_name).ok_or_else(|| unknown_type(type_name))?;
-        let mut request = CreateNetworkInterface::new(subnet.clone());
-        request.ipv6_addresses =
-            u32::from(self.subnet(subnet).is_some_and(|s| s.ipv6_cidr.is_some()));
-        let eni = self.create_eni(&request)?;
-        let home = self.eni(&eni).ok_or_else(|| WorldError::NoSuchId { id: eni.to_string() })?;
-        let (vpc, availability_zone) = (home.vpc.clone(), home.availability_zone.clone());
-        let id: InstanceId = self.ids.id("i-");
-        self.instances.push(Instance {
-            id: id.clone(),
-            instance_type,
-            vpc,
-            subnet: subnet.clone(),
-            availability_zone,
-            primary_eni: eni.clone(),
-            launched: self.now,
-            tags: BTreeMap::new(),
-            metadata: BTreeMap::new(),
-            imds: ImdsFaults::default(),
-        });
-        let attachment = Attachment {
-            id: self.ids.id_text("eni-attach-"),
-            instance: id.clone(),
-            device: 0,
-            card: 0,
-            delete_on_termination: true,
-            status: AttachmentStatus::Attached,
-            link: false,
-        };
-        self.start_attachment(&eni, attachment, Delays::NONE);
         Ok(id)
     }
 
@@ -307,6 +310,11 @@ impl World {
         enis
     }
 
+    /// All security groups in the order of making, the default ones included.
+    pub fn security_groups(&self) -> &[SecurityGroup] {
+        &self.groups
+    }
+
     /// The security group of that id.
     pub fn security_group(&self, id: &SecurityGroupId) -> Option<&SecurityGroup> {
         self.groups.iter().find(|g| g.id == *id)
@@ -344,6 +352,10 @@ impl World {
     }
 }
 
+pub(super) fn check_free(id: &str, free: bool) -> Result<(), WorldError> {
+    if free { Ok(()) } else { Err(WorldError::IdTaken { id: id.to_owned() }) }
+}
+
 fn check_size(cidr: Prefix) -> Result<(), WorldError> {
     Ipv4Space::new(cidr).map(|_| ()).ok_or(WorldError::SizeOutOfRange { cidr })
 }
@@ -353,9 +365,4 @@ fn check_overlap(cidr: Prefix, others: &[Prefix]) -> Result<(), WorldError> {
         Some(other) => Err(WorldError::Overlap { cidr, other: *other }),
         None => Ok(()),
     }
-}
-
-fn unknown_type(name: &str) -> WorldError {
-    let known: Vec<&str> = instance_types().iter().map(|t: &InstanceType| t.name).collect();
-    WorldError::UnknownInstanceType { name: name.to_owned(), known: known.join(", ") }
 }

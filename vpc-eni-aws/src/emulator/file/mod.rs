@@ -1,0 +1,13 @@
+//! What world files and fault files have in common: where a mistake is, and values as text.
+
+mod action;
+mod conditions;
+mod error;
+mod span;
+
+pub use self::error::{FileError, FileProblem};
+pub(super) use self::{
+    conditions::{ConsistencySpec, DelaysSpec, ThrottlingSpec},
+    error::{Source, is_word},
+    span::Span,
+};
