@@ -56,6 +56,14 @@ pub trait CallObserver: fmt::Debug + Send + Sync {
 
 /// Steps whose failure leaves something behind, by the reference's names.
 pub(crate) mod step {
+    /// A new ENI that could not be attached could not be deleted either.
+    pub(crate) const NEW_DELETE: &str = "AllocENIDeleteErr";
+    /// A new ENI that was attached, but could not be set up, could not be freed.
+    pub(crate) const NEW_FREE: &str = "ENICleanupUponModifyNetworkErr";
+    /// An ENI that is no longer needed could not be detached or deleted.
+    pub(crate) const FREE: &str = "FreeENIDeleteErr";
+    /// EC2 did not say how an ENI that is no longer needed is attached.
+    pub(crate) const NO_ATTACHMENT: &str = "getENIAttachmentIDFailed";
     /// A leaked ENI could not be deleted.
     pub(crate) const LEAKED_DELETE: &str = "cleanUpLeakedENIDeleteErr";
 }

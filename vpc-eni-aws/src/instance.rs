@@ -3,11 +3,17 @@
 use std::net::Ipv4Addr;
 
 use vpc_ipam_core::{
+    addr::Prefix,
     cloud::{CloudError, CloudErrorKind, InstanceFacts, InstanceLimits},
+    config::Family,
     id::{EniId, InstanceId, MacAddr, SubnetId, VpcId},
 };
 
-use crate::{backend::AwsBackend, imds::paths::Item, limits};
+use crate::{
+    backend::AwsBackend,
+    imds::{optional, paths::Item},
+    limits,
+};
 
 /// What never changes while the instance runs; read once.
 #[derive(Clone, Debug)]
@@ -27,7 +33,7 @@ impl AwsBackend {
     /// The facts, with the VPC's blocks read anew: blocks can be added to a VPC at any time.
     pub(crate) async fn facts(&self) -> Result<InstanceFacts, CloudError> {
         let me = self.identity().await?.clone();
-        let vpc_cidrs = self.imds.blocks(Item::VpcCidrs(me.primary_mac)).await?;
+        let vpc_cidrs = self.vpc_cidrs(me.primary_mac).await?;
         let limits = self.limits.get_or_try_init(|| self.read_limits(&me.instance_type)).await?;
         Ok(InstanceFacts {
             instance: me.instance,
@@ -42,6 +48,17 @@ impl AwsBackend {
             vpc_cidrs,
             limits: limits.clone(),
         })
+    }
+
+    /// IPv4 blocks of the VPC, and on an IPv6 node its IPv6 blocks. A part of them would be taken for all.
+    async fn vpc_cidrs(&self, primary: MacAddr) -> Result<Vec<Prefix>, CloudError> {
+        let mut blocks = self.imds.blocks(Item::VpcCidrs(primary)).await?;
+        if self.config.family == Family::V6 {
+            let ipv6 =
+                self.imds.list::<Prefix>(Item::VpcIpv6Cidrs(primary), "an IPv6 CIDR block").await;
+            blocks.extend(optional(ipv6)?.unwrap_or_default());
+        }
+        Ok(blocks)
     }
 
     pub(crate) async fn identity(&self) -> Result<&Identity, CloudError> {

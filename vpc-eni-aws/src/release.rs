@@ -8,6 +8,7 @@ use vpc_ipam_core::{
 use crate::{
     api::{AttachmentState, Ec2Api, Ec2Eni},
     backend::AwsBackend,
+    counts::step,
     wait::{DELETE, DETACH, DETACHED, may_pass},
 };
 
@@ -18,7 +19,11 @@ impl AwsBackend {
         if *eni == me.primary_eni {
             return Err(refuse(eni, "it is the primary ENI of this instance"));
         }
-        let Some(found) = api.eni(eni).await? else {
+        let found = api.eni(eni).await;
+        if let Err(error) = &found {
+            self.recorder.unfinished(step::NO_ATTACHMENT, error);
+        }
+        let Some(found) = found? else {
             self.memory().deleted(eni);
             return Ok(());
         };
@@ -26,7 +31,11 @@ impl AwsBackend {
         if found.attachment.is_some() && found.attached_to(&me.instance).is_none() {
             return Err(refuse(eni, "it is attached to something else than this instance"));
         }
-        self.release(api, eni, to_detach(&found), true).await
+        let released = self.release(api, eni, to_detach(&found), true).await;
+        if let Err(error) = &released {
+            self.recorder.unfinished(step::FREE, error);
+        }
+        released
     }
 
     /// Undoes a creation. `attachment` is given where attaching is known to have succeeded.
@@ -36,7 +45,12 @@ impl AwsBackend {
         eni: &EniId,
         attachment: Option<String>,
     ) -> Result<(), CloudError> {
-        self.release(api, eni, attachment, false).await
+        let step = if attachment.is_some() { step::NEW_FREE } else { step::NEW_DELETE };
+        let released = self.release(api, eni, attachment, false).await;
+        if let Err(error) = &released {
+            self.recorder.unfinished(step, error);
+        }
+        released
     }
 
     /// `known`: EC2 has shown the ENI to us, so that not finding it means that it is gone. A new

@@ -145,7 +145,7 @@ pub struct InstanceFacts {
     pub primary_ip: Ipv4Addr,
     /// Subnet of the primary ENI.
     pub subnet: SubnetId,
-    /// IPv4 blocks of the VPC. Traffic to them keeps the pod's address.
+    /// IPv4 blocks of the VPC, on an IPv6 node its IPv6 blocks too. Traffic to them keeps the pod's address.
     pub vpc_cidrs: Vec<Prefix>,
     /// Hardware limits.
     pub limits: InstanceLimits,

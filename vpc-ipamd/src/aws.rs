@@ -6,10 +6,12 @@ use std::{
     time::Duration,
 };
 
-use vpc_eni_aws::{AwsBackend, AwsConfig, AwsConfigError, Call, CallObserver, Outcome};
+use vpc_eni_aws::{
+    AwsBackend, AwsConfig, AwsConfigError, Call, CallObserver, Outcome, Upkeep, UpkeepConfig,
+};
 
 use crate::{
-    cloud::{CallCount, CallLatency, CloudReport},
+    cloud::{CallCount, CallLatency, CloudCount, CloudReport},
     settings::Settings,
 };
 
@@ -17,28 +19,45 @@ use crate::{
 /// each; the bound keeps a misbehaving endpoint from growing the table.
 const SERIES_MAX: usize = 256;
 
+/// Reason of a node whose IAM role lacks an action that it needs.
+const PERMISSIONS: &str = "permissions";
+
 /// EC2 and instance metadata as `settings` say. Sends nothing yet.
 ///
 /// # Errors
 ///
 /// If a setting could never work.
 pub fn backend(settings: &Settings) -> Result<(Arc<AwsBackend>, Arc<Latencies>), AwsConfigError> {
-    let config = AwsConfig::builder()
-        .ec2_endpoint(settings.ec2_endpoint.clone().unwrap_or_default())
-        .http_timeout(settings.http_timeout)
-        .cluster_name(settings.cluster_name.clone().unwrap_or_default())
-        .extra_tags(settings.extra_tags.clone())
-        .version(settings.version.as_str())
-        .build()?;
+    let config = config(settings)?;
     let latencies = Arc::new(Latencies::default());
     let observer: Arc<dyn CallObserver> = Arc::<Latencies>::clone(&latencies);
     let backend = AwsBackend::with_observer(config, Some(observer))?;
     Ok((Arc::new(backend), latencies))
 }
 
-/// What `backend` and `latencies` know, for [`Daemon::with_cloud_report`](crate::Daemon::with_cloud_report).
-pub fn report(backend: &AwsBackend, latencies: &Latencies) -> CloudReport {
-    let calls = backend.call_counts().ec2.into_iter().map(|(action, count)| {
+fn config(settings: &Settings) -> Result<AwsConfig, AwsConfigError> {
+    AwsConfig::builder()
+        .ec2_endpoint(settings.ec2_endpoint.clone().unwrap_or_default())
+        .http_timeout(settings.http_timeout)
+        .cluster_name(settings.cluster_name.clone().unwrap_or_default())
+        .extra_tags(settings.extra_tags.clone())
+        .version(settings.version.as_str())
+        .build()
+}
+
+/// What is done in EC2 beside the pool: nothing where `settings` say that nothing may be changed there.
+pub fn upkeep(settings: &Settings) -> UpkeepConfig {
+    let mut config = UpkeepConfig::default();
+    config.security_groups = settings.provisioning;
+    config.leaked_enis = settings.provisioning && settings.leaked_eni_cleanup;
+    config.manage_untagged = settings.manage_untagged;
+    config
+}
+
+/// What all three know, for [`Daemon::with_cloud_report`](crate::Daemon::with_cloud_report).
+pub fn report(backend: &AwsBackend, latencies: &Latencies, upkeep: &Upkeep) -> CloudReport {
+    let counts = backend.call_counts();
+    let calls = counts.ec2.into_iter().map(|(action, count)| {
         let count = CallCount {
             requests: count.requests,
             errors: count.errors,
@@ -52,7 +71,46 @@ pub fn report(backend: &AwsBackend, latencies: &Latencies) -> CloudReport {
         trouble: backend
             .ec2_failure()
             .map(|e| format!("EC2 does not answer, instance metadata stands in for it: {e}")),
+        troubles: troubles(backend, upkeep),
+        unfinished: counts.unfinished,
+        counts: upkeep_counts(upkeep),
     }
+}
+
+fn troubles(backend: &AwsBackend, upkeep: &Upkeep) -> BTreeMap<&'static str, String> {
+    let mut troubles = upkeep.status().troubles;
+    let denied = backend.denied_actions();
+    if !denied.is_empty() {
+        let actions: Vec<_> = denied.keys().map(|action| format!("ec2:{action}")).collect();
+        let message = format!(
+            "the IAM role of the daemon lacks {}; allow that (managed policy AmazonEKS_CNI_Policy)",
+            actions.join(", ")
+        );
+        troubles.insert(PERMISSIONS, message);
+    }
+    troubles
+}
+
+fn upkeep_counts(upkeep: &Upkeep) -> Vec<CloudCount> {
+    let status = upkeep.status();
+    let count = |name, help, value| CloudCount { name, help, value };
+    vec![
+        count(
+            "vpc_cni_security_group_pushes",
+            "ENIs that were given the security groups of the primary ENI",
+            status.group_pushes,
+        ),
+        count(
+            "vpc_cni_leaked_enis_deleted",
+            "ENIs that a node of the cluster had left behind and this one deleted",
+            status.leaked_deleted,
+        ),
+        count(
+            "vpc_cni_leaked_enis_stamped",
+            "ENIs of unknown age that this node stamped with the time",
+            status.leaked_stamped,
+        ),
+    ]
 }
 
 /// Calls and their time altogether, by action, failure and status.
@@ -91,5 +149,38 @@ impl CallObserver for Latencies {
         let (count, total) = series.entry(key).or_default();
         *count += 1;
         *total = total.saturating_add(call.latency);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(env: &[(&str, &str)]) -> Settings {
+        let env: BTreeMap<&str, &str> = env.iter().copied().collect();
+        Settings::parse(&env).unwrap().0
+    }
+
+    #[test]
+    fn quirk_q1_the_ec2_endpoint_of_the_settings_is_the_backends() {
+        let config = |env| config(&settings(env)).unwrap();
+        let endpoint = config(&[("AWS_EC2_ENDPOINT", "http://10.0.0.9:8080")]).ec2_endpoint;
+        assert_eq!(endpoint.as_deref(), Some("http://10.0.0.9:8080"));
+        assert_eq!(config(&[("AWS_EC2_ENDPOINT", "")]).ec2_endpoint, None);
+        assert_eq!(config(&[("HTTP_TIMEOUT", "45")]).http_timeout, Duration::from_secs(45));
+    }
+
+    #[test]
+    fn upkeep_rests_where_nothing_may_be_changed() {
+        for (env, groups, leaks) in [
+            (&[][..], true, true),
+            (&[("DISABLE_LEAKED_ENI_CLEANUP", "true")], true, false),
+            (&[("DISABLE_LEAKED_ENI_CLEANUP", "false")], true, true),
+            (&[("DISABLE_NETWORK_RESOURCE_PROVISIONING", "true")], false, false),
+        ] {
+            let config = upkeep(&settings(env));
+            assert_eq!((config.security_groups, config.leaked_enis), (groups, leaks), "{env:?}");
+        }
+        assert!(!upkeep(&settings(&[("MANAGE_UNTAGGED_ENI", "false")])).manage_untagged);
     }
 }

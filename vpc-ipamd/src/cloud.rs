@@ -28,6 +28,17 @@ pub struct CallLatency {
     pub total: Duration,
 }
 
+/// A count of a backend's own, since the start of the process.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CloudCount {
+    /// Name of the metric, complete.
+    pub name: &'static str,
+    /// What it counts.
+    pub help: &'static str,
+    /// How many.
+    pub value: u64,
+}
+
 /// The state of a cloud backend at one moment.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct CloudReport {
@@ -38,6 +49,13 @@ pub struct CloudReport {
     /// What is wrong though calls succeed, as one sentence: for example that instance metadata had
     /// to stand in for EC2.
     pub trouble: Option<String>,
+    /// What is wrong beside the pool, as one sentence each: by a word out of a small set, for metrics and
+    /// alerts.
+    pub troubles: BTreeMap<&'static str, String>,
+    /// Steps that failed and left something behind: by the step and the kind of failure.
+    pub unfinished: BTreeMap<(&'static str, String), u64>,
+    /// What else the backend counts.
+    pub counts: Vec<CloudCount>,
 }
 
 pub(crate) type ReportCloud = dyn Fn() -> CloudReport + Send + Sync;

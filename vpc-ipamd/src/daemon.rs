@@ -1,6 +1,8 @@
 //! The daemon as a library: ports, settings and sockets in, a running node out.
 
-use std::{fmt, future::Future, io, os::unix::net::UnixListener, sync::Arc, time::Duration};
+use std::{
+    fmt, future::Future, io, os::unix::net::UnixListener, pin::Pin, sync::Arc, time::Duration,
+};
 
 use thiserror::Error;
 use tokio::{
@@ -68,6 +70,8 @@ pub enum DaemonError {
     Socket(#[from] io::Error),
 }
 
+type Companion = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// A node daemon, ready to run.
 pub struct Daemon {
     cloud: Arc<dyn CloudBackend>,
@@ -76,6 +80,7 @@ pub struct Daemon {
     settings: Arc<Settings>,
     report: Arc<ReportCloud>,
     house: Option<Arc<dyn Housekeeping>>,
+    companions: Vec<(&'static str, Companion)>,
     introspection: Option<Endpoint>,
     metrics: Option<Endpoint>,
 }
@@ -100,6 +105,7 @@ impl Daemon {
             store,
             report: Arc::new(CloudReport::default),
             house: None,
+            companions: Vec::new(),
             introspection: settings.introspection.clone().map(Endpoint::Address),
             metrics: settings.metrics.then_some(Endpoint::Metrics),
             settings: Arc::new(settings),
@@ -122,6 +128,19 @@ impl Daemon {
     #[must_use]
     pub fn with_housekeeping(mut self, house: Arc<dyn Housekeeping>) -> Self {
         self.house = Some(house);
+        self
+    }
+
+    /// Work that goes on beside the pool, under a name for the log: what a cloud needs now and then and no
+    /// pod waits for. It begins when the daemon runs, and is dropped, wherever it is, as soon as the daemon
+    /// is told to stop. Its end, or its panic, changes nothing for the pool.
+    #[must_use]
+    pub fn with_companion(
+        mut self,
+        name: &'static str,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) -> Self {
+        self.companions.push((name, Box::pin(work)));
         self
     }
 
@@ -195,7 +214,7 @@ impl Daemon {
         // Dropped, and so stopped, with this future.
         let mut background = JoinSet::new();
         let remembered = hint.node.map(Arc::new);
-        self.start_background(&mut background, &grpc, node_in, clock, remembered);
+        self.start_background(&mut background, &grpc, node_in, clock, remembered, &stop);
         let served = serve_grpc(socket, grpc, ready, stop);
         run_until(engine.run(), served, stop_in, shutdown).await
     }
@@ -207,6 +226,7 @@ impl Daemon {
         node_events: mpsc::Sender<node::NodeEvent>,
         clock: Clock,
         remembered: Option<Arc<InstanceFacts>>,
+        stop: &watch::Receiver<bool>,
     ) {
         if let Some(endpoint) = self.introspection {
             let router = introspect::router(grpc.handle.clone(), Arc::clone(&self.settings));
@@ -221,6 +241,9 @@ impl Daemon {
             let counters = Arc::clone(&grpc.counters);
             tasks.spawn(housekeeping::keep(house, grpc.handle.clone(), counters, clock));
         }
+        for (name, work) in self.companions {
+            tasks.spawn(until_stopped(name, work, stop.clone()));
+        }
         let node = node::Node {
             cloud: self.cloud,
             datapath: self.datapath,
@@ -228,6 +251,13 @@ impl Daemon {
             remembered,
         };
         tasks.spawn(node.watch(node_events));
+    }
+}
+
+async fn until_stopped(name: &'static str, work: Companion, mut stop: watch::Receiver<bool>) {
+    tokio::select! {
+        () = work => tracing::debug!(name, "ended"),
+        _ = stop.wait_for(|stop| *stop) => {}
     }
 }
 

@@ -26,7 +26,7 @@ pub mod store;
 pub mod telemetry;
 
 pub use self::{
-    cloud::{CallCount, CallLatency, CloudReport},
+    cloud::{CallCount, CallLatency, CloudCount, CloudReport},
     daemon::{Daemon, DaemonError},
     engine::EngineError,
     housekeeping::{Housekeeping, WiredPod},

@@ -63,10 +63,12 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let house =
         LinuxHousekeeping::new(Arc::clone(&datapath), VethPrefix::new(&settings.veth_prefix)?);
     let (backend, latencies) = aws::backend(&settings)?;
-    let reporting = Arc::clone(&backend);
+    let upkeep = backend.upkeep(aws::upkeep(&settings));
+    let (reporting, working) = (Arc::clone(&backend), Arc::clone(&upkeep));
     let socket = listen_unix(Path::new(IPAMD_SOCKET)).context(IPAMD_SOCKET)?;
     Daemon::new(backend, datapath, Arc::new(store), settings)
-        .with_cloud_report(move || aws::report(&reporting, &latencies))
+        .with_cloud_report(move || aws::report(&reporting, &latencies, &upkeep))
+        .with_companion("upkeep", working.run())
         .with_housekeeping(Arc::new(house))
         .run(socket, async {
             tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }

@@ -205,6 +205,7 @@ mod tests {
             model.set_reach(Reach::Nothing);
             let failed = node.step(Some(&facts)).await;
             assert!(matches!(failed, NodeEvent::Failed { reason: INSTANCE, .. }), "{failed:?}");
+            assert!(kernel.node().unwrap().vpc_cidrs.contains(&block), "the old set is kept");
         });
     }
 

@@ -25,6 +25,7 @@ pub(crate) enum Item {
     SubnetIpv6Cidrs(MacAddr),
     VpcCidrs(MacAddr),
     VpcId(MacAddr),
+    VpcIpv6Cidrs(MacAddr),
 }
 
 impl Item {
@@ -53,6 +54,7 @@ impl Item {
             Self::SubnetIpv6Cidrs(mac) => of(mac, "subnet-ipv6-cidr-blocks"),
             Self::VpcCidrs(mac) => of(mac, "vpc-ipv4-cidr-blocks"),
             Self::VpcId(mac) => of(mac, "vpc-id"),
+            Self::VpcIpv6Cidrs(mac) => of(mac, "vpc-ipv6-cidr-blocks"),
         }
     }
 
@@ -79,6 +81,7 @@ impl Item {
             Self::SubnetIpv6Cidrs(_) => "GetSubnetIPv6CIDRBlocks",
             Self::VpcCidrs(_) => "GetVPCIPv4CIDRBlocks",
             Self::VpcId(_) => "GetVpcID",
+            Self::VpcIpv6Cidrs(_) => "GetVPCIPv6CIDRBlocks",
         }
     }
 }

@@ -17,7 +17,7 @@ use vpc_ipam_core::{
 
 use super::support::{m5_large, prefixes};
 
-fn in_virtual_time(test: impl Future<Output = ()>) {
+pub(crate) fn in_virtual_time(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)

@@ -9,4 +9,5 @@ mod life_cycle;
 mod metadata;
 mod process;
 mod support;
+mod upkeep;
 mod wire;

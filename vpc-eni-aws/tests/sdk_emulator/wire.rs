@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use vpc_eni_aws::{AwsBackend, AwsConfig};
+use vpc_eni_aws::{AwsBackend, AwsConfig, AwsConfigBuilder};
 use vpc_ipam_core::cloud::{
     AddressCount, Authority, CloudBackend, CloudError, CloudErrorKind as Kind,
 };
@@ -18,7 +18,9 @@ use crate::support::{Cloud, m5_large};
 type Answer = dyn Fn(usize, &str) -> Option<(u16, String)> + Send + Sync;
 
 /// A server that answers request number n, with body b, as the closure says; `None` hangs up.
-fn server(answer: impl Fn(usize, &str) -> Option<(u16, String)> + Send + Sync + 'static) -> Ec2 {
+pub(crate) fn server(
+    answer: impl Fn(usize, &str) -> Option<(u16, String)> + Send + Sync + 'static,
+) -> Ec2 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let requests = Arc::new(Mutex::new(Vec::new()));
@@ -33,9 +35,9 @@ fn server(answer: impl Fn(usize, &str) -> Option<(u16, String)> + Send + Sync + 
     Ec2 { url, requests }
 }
 
-struct Ec2 {
+pub(crate) struct Ec2 {
     url: String,
-    requests: Arc<Mutex<Vec<String>>>,
+    pub(crate) requests: Arc<Mutex<Vec<String>>>,
 }
 
 fn converse(stream: TcpStream, log: &Mutex<Vec<String>>, answer: &Arc<Answer>) -> Option<()> {
@@ -67,13 +69,21 @@ fn converse(stream: TcpStream, log: &Mutex<Vec<String>>, answer: &Arc<Answer>) -
 
 /// A backend on the emulator's metadata and this EC2.
 fn backend(cloud: &Cloud, ec2: &Ec2) -> AwsBackend {
+    backend_of(cloud, ec2, |config| config)
+}
+
+pub(crate) fn backend_of(
+    cloud: &Cloud,
+    ec2: &Ec2,
+    change: impl FnOnce(AwsConfigBuilder) -> AwsConfigBuilder,
+) -> AwsBackend {
     let config = AwsConfig::builder()
         .ec2_endpoint(&ec2.url)
         .imds_endpoint(&cloud.imds.as_ref().unwrap().url)
         .static_credentials("AKID", "secret")
         .version("v9.9.9")
         .http_timeout(Duration::from_secs(1));
-    AwsBackend::new(config.build().unwrap()).unwrap()
+    AwsBackend::new(change(config).build().unwrap()).unwrap()
 }
 
 async fn assign(cloud: &Cloud, ec2: &Ec2) -> CloudError {

@@ -331,6 +331,8 @@ impl Engine {
             .iter()
             .filter(|sentence| !named(sentence))
             .map(|message| Degraded { reason: "pool", message: message.clone() });
+        let beside = (self.parts.report)().troubles.into_iter();
+        let beside = beside.map(|(reason, message)| Degraded { reason, message });
         let mut running = BTreeMap::new();
         for purpose in self.running.values() {
             *running.entry(*purpose).or_default() += 1;
@@ -339,7 +341,7 @@ impl Engine {
             running.insert("nodeInit", 1);
         }
         Snapshot {
-            degraded: own.chain(pool).collect(),
+            degraded: own.chain(beside).chain(pool).collect(),
             stats,
             config: self.parts.driver.pool().config().clone(),
             facts: self.facts.clone(),

@@ -218,6 +218,16 @@ impl Scrape {
                 refused.encode_family(&labels)?.encode_gauge(n)?;
             }
         }
+        let help =
+            "Steps that failed and left something behind, by the step and the kind of failure";
+        let mut steps = page.0.encode_descriptor("awscni_aws_utils_error_count", help, None, c)?;
+        for ((step, kind), n) in &self.cloud.unfinished {
+            let labels = [("fn", *step), ("error", kind.as_str())];
+            steps.encode_family(&labels)?.encode_gauge(n)?;
+        }
+        for count in &self.cloud.counts {
+            page.one(count.name, count.help, c, count.value)?;
+        }
         Ok(())
     }
 

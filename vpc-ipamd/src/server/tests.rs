@@ -13,7 +13,7 @@ use vpc_ipam_core::{
 
 use super::{enis, metrics};
 use crate::{
-    cloud::{CallCount, CallLatency, CloudReport},
+    cloud::{CallCount, CallLatency, CloudCount, CloudReport},
     snapshot::{Degraded, Snapshot},
     telemetry::Counter,
 };
@@ -129,7 +129,19 @@ fn metrics_have_the_reference_s_names_types_and_no_suffixes() {
         ((Counter::DelRequests, "PodDeleted"), 1),
         ((Counter::Errors, "reconcileFailedGetENIs"), 4),
     ]);
-    let cloud = CloudReport { calls, latencies, trouble: None };
+    let counts_beside = vec![CloudCount {
+        name: "vpc_cni_leaked_enis_deleted",
+        help: "Leaked ENIs deleted",
+        value: 5,
+    }];
+    let unfinished = BTreeMap::from([(("FreeENIDeleteErr", "InUse".to_owned()), 2)]);
+    let cloud = CloudReport {
+        calls,
+        latencies,
+        unfinished,
+        counts: counts_beside,
+        ..CloudReport::default()
+    };
     let page = metrics::render(metrics::Scrape { snapshot: snapshot(), counts, cloud }).unwrap();
     let values: Vec<&str> = page.lines().filter(|line| !line.starts_with("# HELP")).collect();
     let golden = include_str!("metrics.golden");

@@ -146,6 +146,8 @@ pub struct Settings {
     pub cooldown: Duration,
     /// False if `DISABLE_NETWORK_RESOURCE_PROVISIONING`.
     pub provisioning: bool,
+    /// False if `DISABLE_LEAKED_ENI_CLEANUP`.
+    pub leaked_eni_cleanup: bool,
     /// `MANAGE_UNTAGGED_ENI`.
     pub manage_untagged: bool,
     /// `ENABLE_POD_ENI`.
@@ -218,7 +220,7 @@ impl Settings {
         let cooldown = r.parsed(&t::IP_COOLDOWN_PERIOD, 30, |s| parse_u32(s, 0, COOLDOWN_MAX_S))?;
         let mtu = r.parsed(&t::AWS_VPC_ENI_MTU, MTU_MAX, |s| parse_u32(s, MTU_MIN, MTU_MAX))?;
         let http_timeout = r.parsed(&t::HTTP_TIMEOUT, HTTP_TIMEOUT_MIN_S, |s| {
-            parse_u32(s, HTTP_TIMEOUT_MIN_S, COUNT_MAX)
+            parse_u32(s, HTTP_TIMEOUT_MIN_S, u32::MAX)
         })?;
         let settings = Self {
             targets,
@@ -231,6 +233,7 @@ impl Settings {
             max_pods: r.optional(&t::MAX_PODS, |s| parse_u32(s, 1, COUNT_MAX), "the default")?,
             cooldown: Duration::from_secs(cooldown.into()),
             provisioning: !r.bool(&t::DISABLE_NETWORK_RESOURCE_PROVISIONING, false)?,
+            leaked_eni_cleanup: !r.bool(&t::DISABLE_LEAKED_ENI_CLEANUP, false)?,
             manage_untagged: r.bool(&t::MANAGE_UNTAGGED_ENI, true)?,
             pod_eni: r.bool(&t::ENABLE_POD_ENI, false)?,
             mtu,

@@ -81,6 +81,8 @@ variables! {
         "Cluster that the ENIs are tagged with.";
     DISABLE_INTROSPECTION, "`false`", BOOL, Default,
         "True: no introspection server.";
+    DISABLE_LEAKED_ENI_CLEANUP, "`false`", BOOL, Default,
+        "True: do not delete ENIs that a node of the cluster has left behind. Otherwise each node looks for them hourly.";
     DISABLE_METRICS, "`false`", BOOL, Default,
         "True: no metrics server on port 61678.";
     DISABLE_NETWORK_RESOURCE_PROVISIONING, "`false`", BOOL, Default,
@@ -93,7 +95,7 @@ variables! {
         "True: the pool leaves a place free for the trunk ENI until one is attached. The rest of security groups for pods is not in this version: no trunk is asked for, pods get no branch ENIs, and true is reported in the log.";
     ENABLE_PREFIX_DELEGATION, "`false`", BOOL, Default,
         "ENIs hold /28 prefixes instead of single addresses. Needs a warm or minimum target above 0; on instances without prefixes, single addresses are used with a warning.";
-    HTTP_TIMEOUT, "`10`", "integer, 10 to 100000", Default,
+    HTTP_TIMEOUT, "`10`", "integer, at least 10", Default,
         "Seconds that one AWS request may take.";
     INTROSPECTION_BIND_ADDRESS, "`127.0.0.1:61679`", "`host:port` or `unix:<path>`", Default,
         "Where introspection and `/healthz` listen.";

@@ -39,6 +39,7 @@ const SAMPLES: &[(&Variable, &str, &str)] = &[
     (&t::AWS_VPC_K8S_CNI_RANDOMIZESNAT, "hashrandom", "random"),
     (&t::AWS_VPC_K8S_CNI_VETHPREFIX, "pod", "vlan"),
     (&t::DISABLE_INTROSPECTION, "true", "yes"),
+    (&t::DISABLE_LEAKED_ENI_CLEANUP, "true", "never"),
     (&t::DISABLE_METRICS, "1", "on"),
     (&t::DISABLE_NETWORK_RESOURCE_PROVISIONING, "t", ""),
     (&t::HTTP_TIMEOUT, "20", "9"),
@@ -130,6 +131,17 @@ fn texts() {
     let s = good(&[("CLUSTER_NAME", ""), ("AWS_VPC_K8S_CNI_LOG_FILE", "/Log/X")]);
     assert_eq!(s.cluster_name, None);
     assert_eq!(s.log_sink, LogSink::File("/Log/X".into()));
+}
+
+#[test]
+fn only_integers_from_ten_on_are_a_timeout() {
+    for (text, secs) in [("10", 10), ("45", 45), ("1000000", 1_000_000)] {
+        assert_eq!(good(&[("HTTP_TIMEOUT", text)]).http_timeout.as_secs(), secs);
+    }
+    for text in ["9", "2", "0", "-10", "10.5", "10s", " 10", "", "ten"] {
+        let (settings, warnings) = parse(&[("HTTP_TIMEOUT", text)]).unwrap();
+        assert_eq!((settings.http_timeout.as_secs(), warnings.len()), (10, 1), "{text:?}");
+    }
 }
 
 #[test]

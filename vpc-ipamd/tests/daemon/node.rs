@@ -59,6 +59,7 @@ pub(crate) struct Scene {
     pub datapath: Arc<FakeDatapath>,
     pub store: Arc<MemoryStore>,
     house: Option<Arc<dyn Housekeeping>>,
+    change: Box<dyn Fn(Daemon) -> Daemon>,
     env: BTreeMap<String, String>,
 }
 
@@ -81,6 +82,7 @@ impl Scene {
             datapath: Arc::new(FakeDatapath::new()),
             store: Arc::new(store),
             house: None,
+            change: Box::new(|daemon| daemon),
             env: env.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
         }
     }
@@ -92,6 +94,12 @@ impl Scene {
 
     pub(crate) fn house(mut self, house: Arc<dyn Housekeeping>) -> Self {
         self.house = Some(house);
+        self
+    }
+
+    /// What else the daemon is given.
+    pub(crate) fn daemon(mut self, change: impl Fn(Daemon) -> Daemon + 'static) -> Self {
+        self.change = Box::new(change);
         self
     }
 
@@ -122,6 +130,7 @@ impl Scene {
         if let Some(house) = &self.house {
             daemon = daemon.with_housekeeping(Arc::clone(house));
         }
+        daemon = (self.change)(daemon);
         let task = tokio::spawn(daemon.run(listener, async {
             let _ = stopped.await;
         }));
