@@ -39,6 +39,8 @@ pub struct AwsBackend {
     pub(crate) limits: OnceCell<InstanceLimits>,
     /// Held from choosing a device index until it is taken.
     pub(crate) attaching: AsyncMutex<()>,
+    /// Held while the subnets are looked up.
+    pub(crate) listing_subnets: AsyncMutex<()>,
     api: OnceCell<Arc<dyn Ec2Api>>,
     memory: Mutex<Memory>,
     pub(crate) recorder: Arc<Recorder>,
@@ -79,6 +81,7 @@ impl AwsBackend {
             identity: OnceCell::new(),
             limits: OnceCell::new(),
             attaching: AsyncMutex::new(()),
+            listing_subnets: AsyncMutex::new(()),
             api: OnceCell::new(),
             memory: Mutex::default(),
             recorder,

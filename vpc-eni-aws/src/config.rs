@@ -113,6 +113,9 @@ pub struct AwsConfig {
     pub extra_tags: BTreeMap<String, String>,
     /// Family of the pods: which of an ENI's own addresses and of its subnet's blocks views name.
     pub family: Family,
+    /// Choose among all subnets of the zone that are tagged for pods, and leave ENIs in subnets excluded
+    /// by their tags to the pods they have.
+    pub subnet_discovery: bool,
     /// Version sent with each EC2 request.
     pub version: Option<String>,
     pub(crate) credentials: CredentialSource,
@@ -131,6 +134,7 @@ impl AwsConfig {
                 cluster_name: None,
                 extra_tags: BTreeMap::new(),
                 family: Family::V4,
+                subnet_discovery: true,
                 version: None,
                 credentials: CredentialSource::DefaultChain,
                 transport: None,
@@ -272,6 +276,16 @@ impl AwsConfigBuilder {
     #[must_use]
     pub fn family(mut self, family: Family) -> Self {
         self.config.family = family;
+        self
+    }
+
+    /// Whether new ENIs may go into other subnets than the node's own (`ENABLE_SUBNET_DISCOVERY`, on unless
+    /// said otherwise): those of the zone whose tag `kubernetes.io/role/cni` admits them, the one with
+    /// most free addresses first. ENIs in subnets that their tags exclude serve no new pods; a tag that
+    /// changes is noticed within half an hour, or when the next ENI is made.
+    #[must_use]
+    pub fn subnet_discovery(mut self, on: bool) -> Self {
+        self.config.subnet_discovery = on;
         self
     }
 

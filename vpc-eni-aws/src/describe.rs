@@ -64,7 +64,12 @@ impl AwsBackend {
     async fn ec2_view(&self) -> Result<CloudView, CloudError> {
         let me = self.identity().await?;
         let api = self.api().await?;
-        let (listed, hints) = tokio::join!(api.enis_of(&me.instance), self.hints());
+        let (listed, hints, ()) = tokio::join!(
+            api.enis_of(&me.instance),
+            self.hints(),
+            // At the same time, so that no view waits longer for what is looked at now and then.
+            self.refresh_subnet_tags(),
+        );
         let mut found = listed?;
         // A listing may lag behind; a single lookup does less.
         let listed: BTreeSet<EniId> = found.iter().map(|eni| eni.id.clone()).collect();
@@ -74,6 +79,9 @@ impl AwsBackend {
             {
                 found.push(eni);
             }
+        }
+        if let Some(primary) = found.iter().find(|eni| eni.id == me.primary_eni) {
+            self.memory().tracking = primary.tracking;
         }
         let (mut enis, mut seen) = (Vec::with_capacity(found.len()), Vec::new());
         for eni in found {
@@ -134,8 +142,7 @@ impl AwsBackend {
         let (primary_ip, subnet_cidr) = self.own(&eni).await?;
         Ok(Some(CloudEni {
             primary: eni.id == me.primary_eni,
-            // Nobody asks EC2 for the subnets' tags yet.
-            excluded: false,
+            excluded: self.is_excluded(&eni.subnet),
             id: eni.id,
             mac: eni.mac,
             device,
@@ -168,7 +175,7 @@ impl AwsBackend {
 
     /// Block of a subnet: from memory, from metadata, from EC2, in this order of cost.
     async fn subnet_block(&self, subnet: &SubnetId, mac: MacAddr) -> Result<Prefix, CloudError> {
-        let known = self.memory().subnet(subnet);
+        let known = self.memory().block(subnet);
         if let Some(block) = known {
             return Ok(block);
         }
@@ -176,7 +183,7 @@ impl AwsBackend {
             Ok(block) => block,
             Err(_) => self.api().await?.subnet_block(subnet).await?,
         };
-        self.memory().learn_subnet(subnet.clone(), block);
+        self.memory().learn_block(subnet.clone(), block);
         Ok(block)
     }
 
@@ -186,7 +193,7 @@ impl AwsBackend {
         subnet: &SubnetId,
         mac: MacAddr,
     ) -> Result<Option<Prefix>, CloudError> {
-        let known = self.memory().subnet_ipv6(subnet);
+        let known = self.memory().ipv6_block(subnet);
         if known.is_some() {
             return Ok(known);
         }
@@ -196,7 +203,7 @@ impl AwsBackend {
         };
         // A block may be given to the subnet at any time, but is not taken away while it is in use.
         if let Some(block) = block {
-            self.memory().learn_subnet_ipv6(subnet.clone(), block);
+            self.memory().learn_ipv6_block(subnet.clone(), block);
         }
         Ok(block)
     }
@@ -212,8 +219,9 @@ impl AwsBackend {
             }
         };
         let found = per_mac(&self.imds, &macs, read).await?;
+        let excluded: Vec<bool> = found.iter().map(|eni| self.is_excluded(&eni.subnet)).collect();
         let memory = self.memory();
-        let enis = found.into_iter().map(|eni| {
+        let enis = found.into_iter().zip(excluded).map(|(eni, excluded)| {
             let primary = eni.mac == me.primary_mac;
             let (kind, tags) = memory.known(&eni.id).unwrap_or((EniKind::Interface, [].into()));
             CloudEni {
@@ -224,7 +232,7 @@ impl AwsBackend {
                 card: eni.card,
                 kind,
                 primary,
-                excluded: false,
+                excluded,
                 subnet: eni.subnet,
                 subnet_cidr: eni.subnet_cidr,
                 primary_ip: eni.primary_ip,

@@ -13,6 +13,8 @@ mod addresses;
 #[cfg(feature = "sdk")]
 mod api;
 #[cfg(feature = "sdk")]
+mod attach;
+#[cfg(feature = "sdk")]
 mod backend;
 #[cfg(all(test, feature = "sdk"))]
 #[allow(clippy::indexing_slicing, clippy::unwrap_used)]
@@ -45,7 +47,11 @@ mod release;
 #[cfg(feature = "sdk")]
 mod sdk;
 #[cfg(feature = "sdk")]
+mod subnets;
+#[cfg(feature = "sdk")]
 mod tags;
+#[cfg(feature = "sdk")]
+mod trouble;
 #[cfg(feature = "sdk")]
 mod upkeep;
 #[cfg(feature = "sdk")]

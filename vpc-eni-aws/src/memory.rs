@@ -12,7 +12,7 @@ use vpc_ipam_core::{
     id::{EniId, SecurityGroupId, SubnetId},
 };
 
-use crate::upkeep::Seen;
+use crate::{api::Tracking, subnets::Subnets, upkeep::Seen};
 
 /// How long a listing may lack an ENI that we attached. EC2's listings lag behind its single
 /// lookups by seconds; a minute is the reference's age below which an ENI is left alone.
@@ -30,33 +30,39 @@ struct Recent {
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     /// Blocks of subnets; they never change.
-    subnets: BTreeMap<SubnetId, Prefix>,
+    blocks: BTreeMap<SubnetId, Prefix>,
     /// IPv6 blocks of subnets.
-    subnets_ipv6: BTreeMap<SubnetId, Prefix>,
+    ipv6_blocks: BTreeMap<SubnetId, Prefix>,
     /// What only EC2 can say of an ENI, for the times when it cannot be asked.
     known: BTreeMap<EniId, (EniKind, BTreeMap<String, String>)>,
     recent: BTreeMap<EniId, Recent>,
     /// ENIs of EC2's last view; `None` before the first.
     seen: Option<Vec<Seen>>,
+    /// Subnets of the VPC and zone.
+    pub(crate) subnets: Subnets,
+    /// Timeouts of the primary ENI, which new ENIs get too.
+    pub(crate) tracking: Tracking,
     /// Why the last view had to come from instance metadata.
     pub(crate) ec2_failure: Option<CloudError>,
 }
 
 impl Memory {
-    pub(crate) fn subnet(&self, subnet: &SubnetId) -> Option<Prefix> {
-        self.subnets.get(subnet).copied()
+    pub(crate) fn block(&self, subnet: &SubnetId) -> Option<Prefix> {
+        let listed = || self.subnets.find(subnet).and_then(|listed| listed.block);
+        self.blocks.get(subnet).copied().or_else(listed)
     }
 
-    pub(crate) fn learn_subnet(&mut self, subnet: SubnetId, block: Prefix) {
-        self.subnets.insert(subnet, block);
+    pub(crate) fn learn_block(&mut self, subnet: SubnetId, block: Prefix) {
+        self.blocks.insert(subnet, block);
     }
 
-    pub(crate) fn subnet_ipv6(&self, subnet: &SubnetId) -> Option<Prefix> {
-        self.subnets_ipv6.get(subnet).copied()
+    pub(crate) fn ipv6_block(&self, subnet: &SubnetId) -> Option<Prefix> {
+        let listed = || self.subnets.find(subnet).and_then(|listed| listed.ipv6_block);
+        self.ipv6_blocks.get(subnet).copied().or_else(listed)
     }
 
-    pub(crate) fn learn_subnet_ipv6(&mut self, subnet: SubnetId, block: Prefix) {
-        self.subnets_ipv6.insert(subnet, block);
+    pub(crate) fn learn_ipv6_block(&mut self, subnet: SubnetId, block: Prefix) {
+        self.ipv6_blocks.insert(subnet, block);
     }
 
     pub(crate) fn attached(&mut self, eni: EniId, card: u32, device: u32) {
@@ -105,8 +111,8 @@ impl Memory {
         self.known = view.enis.iter().map(|e| (e.id.clone(), (e.kind, e.tags.clone()))).collect();
         // Only blocks that are in use: nodes may see many subnets over the years.
         let used: BTreeSet<_> = view.enis.iter().map(|eni| &eni.subnet).collect();
-        self.subnets.retain(|subnet, _| used.contains(subnet));
-        self.subnets_ipv6.retain(|subnet, _| used.contains(subnet));
+        self.blocks.retain(|subnet, _| used.contains(subnet));
+        self.ipv6_blocks.retain(|subnet, _| used.contains(subnet));
     }
 
     /// What EC2 said last of an ENI.

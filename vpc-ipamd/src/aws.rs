@@ -41,6 +41,7 @@ fn config(settings: &Settings) -> Result<AwsConfig, AwsConfigError> {
         .http_timeout(settings.http_timeout)
         .cluster_name(settings.cluster_name.clone().unwrap_or_default())
         .extra_tags(settings.extra_tags.clone())
+        .subnet_discovery(settings.subnet_discovery)
         .version(settings.version.as_str())
         .build()
 }
@@ -79,6 +80,7 @@ pub fn report(backend: &AwsBackend, latencies: &Latencies, upkeep: &Upkeep) -> C
 
 fn troubles(backend: &AwsBackend, upkeep: &Upkeep) -> BTreeMap<&'static str, String> {
     let mut troubles = upkeep.status().troubles;
+    troubles.extend(backend.troubles());
     let denied = backend.denied_actions();
     if !denied.is_empty() {
         let actions: Vec<_> = denied.keys().map(|action| format!("ec2:{action}")).collect();

@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use vpc_ipam_core::{
     addr::Prefix,
     cloud::{AddressCount, CloudError, InstanceLimits},
-    id::{EniId, InstanceId, SecurityGroupId, SubnetId},
+    id::{EniId, InstanceId, SecurityGroupId, SubnetId, VpcId},
 };
 
-use super::{Ec2Eni, NewEni, UnattachedPage};
+use super::{Ec2Eni, Ec2Subnet, NewEni, UnattachedPage};
 use crate::upkeep::Scope;
 
 /// All of EC2 that the backend uses.
@@ -69,6 +69,9 @@ pub(crate) trait AddressCalls: Send + Sync {
 /// Subnets.
 #[async_trait]
 pub(crate) trait SubnetCalls: Send + Sync {
+    /// All subnets of a VPC in one availability zone, in no order.
+    async fn subnets(&self, vpc: &VpcId, zone: &str) -> Result<Vec<Ec2Subnet>, CloudError>;
+
     /// IPv4 block of a subnet.
     async fn subnet_block(&self, subnet: &SubnetId) -> Result<Prefix, CloudError>;
 

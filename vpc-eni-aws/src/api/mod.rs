@@ -37,6 +37,29 @@ pub(crate) struct Attachment {
     pub(crate) device: u32,
     pub(crate) card: u32,
     pub(crate) state: AttachmentState,
+    /// The ENI vanishes with the instance; `None` if EC2 does not say.
+    pub(crate) delete_on_termination: Option<bool>,
+}
+
+/// Idle timeouts of tracked connections, in seconds; `None` is EC2's default.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Tracking {
+    pub(crate) tcp_established_s: Option<u32>,
+    pub(crate) udp_stream_s: Option<u32>,
+    pub(crate) udp_s: Option<u32>,
+}
+
+/// A subnet as EC2 describes it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Ec2Subnet {
+    pub(crate) id: SubnetId,
+    /// `None` for a subnet of IPv6 alone.
+    pub(crate) block: Option<Prefix>,
+    /// The IPv6 block that it has now.
+    pub(crate) ipv6_block: Option<Prefix>,
+    /// Free IPv4 addresses. Says nothing of how many aligned blocks there are among them.
+    pub(crate) free: u32,
+    pub(crate) tags: BTreeMap<String, String>,
 }
 
 /// An ENI as EC2 describes it.
@@ -54,6 +77,8 @@ pub(crate) struct Ec2Eni {
     pub(crate) cidrs: Vec<Prefix>,
     pub(crate) groups: Vec<SecurityGroupId>,
     pub(crate) tags: BTreeMap<String, String>,
+    /// Timeouts that differ from EC2's defaults.
+    pub(crate) tracking: Tracking,
     pub(crate) attachment: Option<Attachment>,
 }
 
@@ -71,6 +96,7 @@ pub(crate) struct NewEni {
     pub(crate) groups: Vec<SecurityGroupId>,
     pub(crate) description: String,
     pub(crate) tags: BTreeMap<String, String>,
+    pub(crate) tracking: Tracking,
     pub(crate) count: AddressCount,
 }
 

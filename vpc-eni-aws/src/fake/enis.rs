@@ -45,7 +45,11 @@ impl EniCalls for Fake {
     }
 
     async fn create(&self, new: &NewEni) -> Result<EniId, CloudError> {
+        self.state().asked.push(new.clone());
         self.call("create", |state| {
+            if let Some(kind) = state.refusing.get(&new.subnet) {
+                return Err(error(*kind));
+            }
             state.created += 1;
             let n = state.created;
             // As in EC2: IPv6 prefixes come later.
@@ -60,6 +64,7 @@ impl EniCalls for Fake {
                 subnet: new.subnet.clone(),
                 groups: new.groups.clone(),
                 tags: new.tags.clone(),
+                tracking: new.tracking,
                 ..eni(&format!("eni-{n}"), n + 1, cidrs)
             };
             let id = eni.id.clone();

@@ -20,8 +20,8 @@ use vpc_ipam_core::{
 };
 
 use crate::{
-    AwsBackend, AwsConfig,
-    api::{Attachment, AttachmentState, Ec2Eni},
+    AwsBackend, AwsConfig, AwsConfigBuilder,
+    api::{Attachment, AttachmentState, Ec2Eni, Ec2Subnet, NewEni, Tracking},
     instance::Identity,
     upkeep::Unattached,
 };
@@ -41,6 +41,11 @@ pub(crate) struct State {
     pub(crate) enis: BTreeMap<EniId, Ec2Eni>,
     /// ENIs that are attached to nothing, as listings for the sweep show them.
     pub(crate) leaked: BTreeMap<EniId, Unattached>,
+    pub(crate) subnets: Vec<Ec2Subnet>,
+    /// Subnets that refuse new ENIs, and how.
+    pub(crate) refusing: BTreeMap<SubnetId, CloudErrorKind>,
+    /// What ENIs were asked to be like, whether EC2 made them or not.
+    pub(crate) asked: Vec<NewEni>,
     /// ENIs that listings do not show.
     pub(crate) unlisted: BTreeSet<EniId>,
     /// Lookups for which a new attachment is still `attaching`.
@@ -64,7 +69,14 @@ pub(crate) fn instance() -> InstanceId {
 }
 
 fn attachment(device: u32, state: AttachmentState) -> Attachment {
-    Attachment { id: format!("a-{device}"), instance: Some(instance()), device, card: 0, state }
+    Attachment {
+        id: format!("a-{device}"),
+        instance: Some(instance()),
+        device,
+        card: 0,
+        state,
+        delete_on_termination: Some(false),
+    }
 }
 
 impl Fake {
@@ -74,18 +86,21 @@ impl Fake {
     }
 
     pub(crate) fn backend_of(family: Family) -> (Arc<AwsBackend>, Self) {
+        Self::configured(|config| config.family(family))
+    }
+
+    pub(crate) fn configured(
+        change: impl FnOnce(AwsConfigBuilder) -> AwsConfigBuilder,
+    ) -> (Arc<AwsBackend>, Self) {
         let fake = Self::default();
         let primary = Ec2Eni {
             attachment: Some(attachment(0, AttachmentState::Attached)),
             ..eni("eni-primary", 1, Vec::new())
         };
         fake.state().enis.insert(primary.id.clone(), primary);
+        fake.state().subnets.push(subnet("subnet-1", 200, &[]));
         // Nothing listens on port 1 of the loopback.
-        let config = AwsConfig::builder()
-            .imds_endpoint("http://127.0.0.1:1")
-            .region("us-west-2")
-            .family(family)
-            .build();
+        let config = AwsConfig::builder().imds_endpoint("http://127.0.0.1:1").region("us-west-2");
         let identity = Identity {
             instance: instance(),
             instance_type: "m5.large".into(),
@@ -97,7 +112,8 @@ impl Fake {
             primary_ip: "10.0.0.1".parse().unwrap(),
             subnet: SubnetId::new("subnet-1").unwrap(),
         };
-        let backend = AwsBackend::with_api(config.unwrap(), Arc::new(fake.clone()), identity);
+        let backend =
+            AwsBackend::with_api(change(config).build().unwrap(), Arc::new(fake.clone()), identity);
         (Arc::new(backend), fake)
     }
 
@@ -156,7 +172,18 @@ pub(crate) fn eni(name: &str, n: u8, cidrs: Vec<Prefix>) -> Ec2Eni {
         cidrs,
         groups: vec![SecurityGroupId::new("sg-1").unwrap()],
         tags: BTreeMap::new(),
+        tracking: Tracking::default(),
         attachment: None,
+    }
+}
+
+pub(crate) fn subnet(name: &str, free: u32, tags: &[(&str, &str)]) -> Ec2Subnet {
+    Ec2Subnet {
+        id: SubnetId::new(name).unwrap(),
+        block: Some("10.0.0.0/16".parse().unwrap()),
+        ipv6_block: Some("2001:db8::/64".parse().unwrap()),
+        free,
+        tags: tags.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
     }
 }
 

@@ -4,14 +4,18 @@ use async_trait::async_trait;
 use vpc_ipam_core::{
     addr::Prefix,
     cloud::{CloudError, InstanceLimits},
-    id::SubnetId,
+    id::{SubnetId, VpcId},
 };
 
 use super::Fake;
-use crate::api::{SubnetCalls, TypeCalls};
+use crate::api::{Ec2Subnet, SubnetCalls, TypeCalls};
 
 #[async_trait]
 impl SubnetCalls for Fake {
+    async fn subnets(&self, _: &VpcId, _: &str) -> Result<Vec<Ec2Subnet>, CloudError> {
+        self.call("subnets", |state| Ok(state.subnets.clone()))
+    }
+
     async fn subnet_ipv6_block(&self, _: &SubnetId) -> Result<Option<Prefix>, CloudError> {
         self.call("subnet_ipv6_block", |_| Ok(Some("2001:db8::/64".parse().unwrap())))
     }

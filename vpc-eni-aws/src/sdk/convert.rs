@@ -1,14 +1,17 @@
 //! SDK types to ours. Every field of an answer is optional for the SDK; what we need is required
 //! here, and what is missing is named.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use aws_sdk_ec2::{
     operation::assign_private_ip_addresses::AssignPrivateIpAddressesOutput,
     types::{
-        AttachmentStatus, InstanceTypeHypervisor, InstanceTypeInfo, NetworkInterface,
-        NetworkInterfaceAttachment, NetworkInterfaceType, Subnet, SubnetCidrBlockStateCode,
-        SubnetIpv6CidrBlockAssociation,
+        AttachmentStatus, ConnectionTrackingConfiguration, InstanceTypeHypervisor,
+        InstanceTypeInfo, NetworkInterface, NetworkInterfaceAttachment, NetworkInterfaceType,
+        Subnet, SubnetCidrBlockStateCode, SubnetIpv6CidrBlockAssociation, Tag,
     },
 };
 use vpc_ipam_core::{
@@ -17,7 +20,7 @@ use vpc_ipam_core::{
     id::{EniId, InstanceId, SecurityGroupId, SubnetId},
 };
 
-use crate::api::{Attachment, AttachmentState, Ec2Eni};
+use crate::api::{Attachment, AttachmentState, Ec2Eni, Ec2Subnet, Tracking};
 
 /// Addresses of one ENI that are read. EC2's largest ENI holds 64; with prefixes in place of
 /// addresses still fewer.
@@ -83,14 +86,39 @@ pub(super) fn eni(from: &NetworkInterface) -> Result<Ec2Eni, String> {
         ipv6,
         cidrs,
         groups: groups.map_err(|e| in_eni(text(e)))?,
-        tags: from
-            .tag_set()
-            .iter()
-            .filter_map(|tag| Some((tag.key()?.to_owned(), tag.value()?.to_owned())))
-            .collect(),
+        tags: tags(from.tag_set()),
+        tracking: from.connection_tracking_configuration().map(tracking).unwrap_or_default(),
         attachment: from.attachment().map(attachment).transpose().map_err(in_eni)?,
         id,
     })
+}
+
+/// What is not positive cannot be sent back to EC2, and counts as not said.
+fn tracking(from: &ConnectionTrackingConfiguration) -> Tracking {
+    let seconds = |n: Option<i32>| n.and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0);
+    Tracking {
+        tcp_established_s: seconds(from.tcp_established_timeout()),
+        udp_stream_s: seconds(from.udp_stream_timeout()),
+        udp_s: seconds(from.udp_timeout()),
+    }
+}
+
+/// A subnet.
+pub(super) fn subnet(from: &Subnet) -> Result<Ec2Subnet, String> {
+    let id = SubnetId::new(from.subnet_id().unwrap_or_default()).map_err(text)?;
+    let in_subnet = |why: String| format!("{id}: {why}");
+    let block = from.cidr_block().filter(|block| !block.is_empty());
+    Ok(Ec2Subnet {
+        block: block.map(v4_block).transpose().map_err(in_subnet)?,
+        ipv6_block: ipv6_subnet_block(from).map_err(in_subnet)?,
+        free: from.available_ip_address_count().and_then(|n| n.try_into().ok()).unwrap_or(0),
+        tags: tags(from.tags()),
+        id,
+    })
+}
+
+fn tags(from: &[Tag]) -> BTreeMap<String, String> {
+    from.iter().filter_map(|tag| Some((tag.key()?.to_owned(), tag.value()?.to_owned()))).collect()
 }
 
 fn text(error: vpc_ipam_core::id::IdError) -> String {
@@ -151,6 +179,7 @@ fn attachment(from: &NetworkInterfaceAttachment) -> Result<Attachment, String> {
             Some(AttachmentStatus::Detaching) => AttachmentState::Detaching,
             other => return Err(format!("attachment status {other:?} is unknown")),
         },
+        delete_on_termination: from.delete_on_termination(),
     })
 }
 

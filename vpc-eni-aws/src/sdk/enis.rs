@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use aws_sdk_ec2::types::{
-    Filter, NetworkInterfaceAttachmentChanges, ResourceType, Tag, TagSpecification,
+    ConnectionTrackingSpecificationRequest, Filter, NetworkInterfaceAttachmentChanges,
+    ResourceType, Tag, TagSpecification,
 };
 use vpc_ipam_core::{
     cloud::{AddressCount, CloudError, CloudErrorKind},
@@ -13,7 +14,7 @@ use vpc_ipam_core::{
 
 use super::{PAGES_MAX, Sdk, convert};
 use crate::{
-    api::{Ec2Eni, EniCalls, NewEni},
+    api::{Ec2Eni, EniCalls, NewEni, Tracking},
     classify::malformed,
 };
 
@@ -69,7 +70,8 @@ impl EniCalls for Sdk {
             .subnet_id(new.subnet.as_str())
             .description(&new.description)
             .set_groups(Some(new.groups.iter().map(ToString::to_string).collect()))
-            .tag_specifications(tag_specification(&new.tags));
+            .tag_specifications(tag_specification(&new.tags))
+            .set_connection_tracking_specification(tracking(new.tracking));
         // EC2 refuses a count of 0.
         request = match new.count {
             // The ENI's own; with a count of prefixes EC2 would give it none.
@@ -135,4 +137,16 @@ fn tag_specification(tags: &BTreeMap<String, String>) -> TagSpecification {
         .resource_type(ResourceType::NetworkInterface)
         .set_tags(Some(tags))
         .build()
+}
+
+/// `None` where all is EC2's default.
+fn tracking(timeouts: Tracking) -> Option<ConnectionTrackingSpecificationRequest> {
+    let Tracking { tcp_established_s, udp_stream_s, udp_s } = timeouts;
+    (timeouts != Tracking::default()).then(|| {
+        ConnectionTrackingSpecificationRequest::builder()
+            .set_tcp_established_timeout(tcp_established_s.map(convert::int))
+            .set_udp_stream_timeout(udp_stream_s.map(convert::int))
+            .set_udp_timeout(udp_s.map(convert::int))
+            .build()
+    })
 }

@@ -7,6 +7,7 @@ mod in_process;
 mod ipv6;
 mod life_cycle;
 mod metadata;
+mod places;
 mod process;
 mod support;
 mod upkeep;

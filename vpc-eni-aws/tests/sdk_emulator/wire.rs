@@ -111,14 +111,22 @@ fn page(cloud: &Cloud, eni: &str, device: u32, next: &str) -> String {
 fn pages(listing: Vec<String>) -> Ec2 {
     const SUBNETS: &str = "<DescribeSubnetsResponse><subnetSet><item><subnetId>subnet-1</subnetId>\
         <cidrBlock>10.0.0.0/24</cidrBlock></item></subnetSet></DescribeSubnetsResponse>";
-    server(move |n, body| {
-        let text = if body.contains("Action=DescribeSubnets") {
-            SUBNETS.to_owned()
-        } else {
-            listing[n.min(listing.len() - 1)].clone()
-        };
+    let listed = Mutex::new(0);
+    server(move |_, body| {
+        if body.contains("Action=DescribeSubnets") {
+            return Some((200, SUBNETS.to_owned()));
+        }
+        let mut n = listed.lock().unwrap();
+        let text = listing[(*n).min(listing.len() - 1)].clone();
+        *n += 1;
         Some((200, text))
     })
+}
+
+fn of_action(ec2: &Ec2, action: &str) -> Vec<String> {
+    let requests = ec2.requests.lock().unwrap();
+    let action = format!("Action={action}&");
+    requests.iter().filter(|request| request.contains(&action)).cloned().collect()
 }
 
 #[tokio::test]
@@ -132,7 +140,7 @@ async fn a_listing_is_read_to_its_last_page() {
     let view = backend(&cloud, &ec2).describe().await.unwrap();
     assert_eq!((view.authority, view.enis.len()), (Authority::Ec2, 2));
     assert_eq!(view.enis[1].subnet_cidr.to_string(), "10.0.0.0/24");
-    let requests = ec2.requests.lock().unwrap();
+    let requests = of_action(&ec2, "DescribeNetworkInterfaces");
     assert!(requests[0].contains("Filter.1.Name=attachment.instance-id"), "{}", requests[0]);
     assert!(requests[0].contains(&format!("Filter.1.Value.1={}", cloud.instance)));
     assert!(!requests[0].contains("NextToken"));
@@ -237,9 +245,10 @@ async fn a_creation_that_ec2_carried_out_twice_is_asked_with_one_token() {
     let cloud = Cloud::start(&m5_large());
     let ec2 = server(|_, _| Some((500, "<Response/>".to_owned())));
     let backend = backend(&cloud, &ec2);
-    let request = vpc_ipam_core::cloud::CreateEni::new(0, AddressCount::Secondary(1));
+    let mut request = vpc_ipam_core::cloud::CreateEni::new(0, AddressCount::Secondary(1));
+    request.subnet = Some("subnet-1".parse().unwrap());
     assert!(backend.create_eni(&request).await.is_err());
-    let requests = ec2.requests.lock().unwrap();
+    let requests = of_action(&ec2, "CreateNetworkInterface");
     let token = |request: &String| {
         request.split('&').find(|field| field.starts_with("ClientToken=")).unwrap().to_owned()
     };

@@ -78,7 +78,7 @@ variables! {
     AWS_VPC_K8S_CNI_VETHPREFIX, "`eni`", "1 to 4 characters, not `eth`, `vlan` or `lo`", Fatal,
         "First characters of the names of the pods' host interfaces.";
     CLUSTER_NAME, "none", "text; empty is unset", Any,
-        "Cluster that the ENIs are tagged with.";
+        "Cluster that the ENIs are tagged with, and whose tag `cni.networking.k8s.aws/cluster/<name>` opens subnets that are reserved for clusters.";
     DISABLE_INTROSPECTION, "`false`", BOOL, Default,
         "True: no introspection server.";
     DISABLE_LEAKED_ENI_CLEANUP, "`false`", BOOL, Default,
@@ -95,6 +95,8 @@ variables! {
         "True: the pool leaves a place free for the trunk ENI until one is attached. The rest of security groups for pods is not in this version: no trunk is asked for, pods get no branch ENIs, and true is reported in the log.";
     ENABLE_PREFIX_DELEGATION, "`false`", BOOL, Default,
         "ENIs hold /28 prefixes instead of single addresses. Needs a warm or minimum target above 0; on instances without prefixes, single addresses are used with a warning.";
+    ENABLE_SUBNET_DISCOVERY, "`true`", BOOL, Default,
+        "New ENIs go into the subnet of the node's VPC and zone that has most free addresses, of those that the tag `kubernetes.io/role/cni` admits (any value but `0`) and of the node's own unless it is tagged `0`. ENIs in subnets that their tags exclude serve no new pods; that tags have changed is noticed within half an hour. False: the node's own subnet only.";
     HTTP_TIMEOUT, "`10`", "integer, at least 10", Default,
         "Seconds that one AWS request may take.";
     INTROSPECTION_BIND_ADDRESS, "`127.0.0.1:61679`", "`host:port` or `unix:<path>`", Default,
@@ -142,7 +144,6 @@ pub const UNSUPPORTED: &[(&str, &[&str])] = &[
     ("ENABLE_BANDWIDTH_PLUGIN", FALSE),
     ("ENABLE_IMDS_ONLY_MODE", FALSE),
     ("ENABLE_MULTI_NIC", FALSE),
-    ("ENABLE_SUBNET_DISCOVERY", FALSE),
     ("ENABLE_V6_EGRESS", FALSE),
     ("NETWORK_POLICY_ENFORCING_MODE", &["", "none"]),
 ];

@@ -42,6 +42,7 @@ const SAMPLES: &[(&Variable, &str, &str)] = &[
     (&t::DISABLE_LEAKED_ENI_CLEANUP, "true", "never"),
     (&t::DISABLE_METRICS, "1", "on"),
     (&t::DISABLE_NETWORK_RESOURCE_PROVISIONING, "t", ""),
+    (&t::ENABLE_SUBNET_DISCOVERY, "false", "off"),
     (&t::HTTP_TIMEOUT, "20", "9"),
     (&t::INTROSPECTION_BIND_ADDRESS, "unix:/run/x.sock", "localhost"),
     (&t::IP_COOLDOWN_PERIOD, "0", "-1"),

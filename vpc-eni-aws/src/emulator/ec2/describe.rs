@@ -1,6 +1,9 @@
 //! Reading calls.
 
-use vpc_ipam_core::testkit::ec2::{DescribeNetworkInterfaces, Ec2Error};
+use vpc_ipam_core::{
+    id::SubnetId,
+    testkit::ec2::{DescribeNetworkInterfaces, Ec2Error, Subnet, code},
+};
 
 use super::{
     call::{Call, malformed},
@@ -50,10 +53,16 @@ impl Call<'_> {
     pub(super) fn describe_subnets(&mut self) -> Result<(), Ec2Error> {
         let ids = self.form.ids("SubnetId", malformed::SUBNET)?;
         let filters = self.form.filters()?;
+        let size = self.form.value("MaxResults")?;
+        let token = self.form.text("NextToken");
         self.parsed()?;
         let subnets = self.world.describe_subnets(&ids, &filters, self.now)?;
+        let (page, next) = subnets_page(subnets, size, token)?;
         let account = self.world.account();
-        self.xml.items("subnetSet", &subnets, |x, subnet| render::subnet(x, account, subnet));
+        self.xml.items("subnetSet", &page, |x, subnet| render::subnet(x, account, subnet));
+        if let Some(next) = next {
+            self.xml.text("nextToken", next);
+        }
         Ok(())
     }
 
@@ -69,4 +78,32 @@ impl Call<'_> {
         });
         Ok(())
     }
+}
+
+/// Page sizes of `DescribeSubnets` that EC2 takes.
+const SUBNETS_PAGE: std::ops::RangeInclusive<usize> = 5..=1000;
+
+/// A page of subnets by id, and where the next one begins: a token is the id that a page ended with.
+fn subnets_page(
+    mut subnets: Vec<Subnet>,
+    size: Option<usize>,
+    token: Option<String>,
+) -> Result<(Vec<Subnet>, Option<SubnetId>), Ec2Error> {
+    let size = size.unwrap_or(*SUBNETS_PAGE.end());
+    if !SUBNETS_PAGE.contains(&size) {
+        return Err(Ec2Error::invalid_value(format!(
+            "Value ( {size} ) for parameter maxResults is invalid. Expecting a value from 5 to 1000."
+        )));
+    }
+    if let Some(token) = token {
+        let after = SubnetId::new(&token).map_err(|_| {
+            Ec2Error::new(code::INVALID_NEXT_TOKEN, "The specified NextToken is not valid.")
+        })?;
+        subnets.retain(|subnet| subnet.id > after);
+    }
+    subnets.sort_by(|a, b| a.id.cmp(&b.id));
+    let more = subnets.len() > size;
+    subnets.truncate(size);
+    let next = subnets.last().filter(|_| more).map(|last| last.id.clone());
+    Ok((subnets, next))
 }
