@@ -7,7 +7,7 @@ CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 ARGS ?=
 
-.PHONY: help demo simulate emulator test lint bench fuzz bins plugin figures clean
+.PHONY: help demo simulate emulator test lint bench fuzz limits bins plugin figures clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
@@ -37,6 +37,9 @@ fuzz: ## Fuzz every target for FUZZ_SECONDS (60) each; needs cargo-fuzz, and ins
 
 figures: plugin ## Sizes, memory and latencies of release builds.
 	@scripts/figures.sh $(ARGS)
+
+limits: bins ## Make the table of instance limits from EC2 (docs/instance-limits.md); options go in ARGS.
+	@$(TARGET_DIR)/debug/instance-limits $(ARGS)
 
 bins:
 	@$(CARGO) build --locked --workspace --bins

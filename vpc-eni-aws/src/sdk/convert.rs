@@ -9,14 +9,14 @@ use std::{
 use aws_sdk_ec2::{
     operation::assign_private_ip_addresses::AssignPrivateIpAddressesOutput,
     types::{
-        AttachmentStatus, ConnectionTrackingConfiguration, InstanceTypeHypervisor,
-        InstanceTypeInfo, NetworkInterface, NetworkInterfaceAttachment, NetworkInterfaceType,
-        Subnet, SubnetCidrBlockStateCode, SubnetIpv6CidrBlockAssociation, Tag,
+        AttachmentStatus, ConnectionTrackingConfiguration, NetworkInterface,
+        NetworkInterfaceAttachment, NetworkInterfaceType, Subnet, SubnetCidrBlockStateCode,
+        SubnetIpv6CidrBlockAssociation, Tag,
     },
 };
 use vpc_ipam_core::{
     addr::Prefix,
-    cloud::{EniKind, InstanceLimits},
+    cloud::EniKind,
     id::{EniId, InstanceId, SecurityGroupId, SubnetId},
 };
 
@@ -25,8 +25,6 @@ use crate::api::{Attachment, AttachmentState, Ec2Eni, Ec2Subnet, Tracking};
 /// Addresses of one ENI that are read. EC2's largest ENI holds 64; with prefixes in place of
 /// addresses still fewer.
 const CIDRS_MAX: usize = 4096;
-/// Network cards of one instance type that are read. The largest has 32.
-const CARDS_MAX: usize = 64;
 
 /// A count as the SDK wants it; counts of ours never come near the limit.
 pub(super) fn int(n: u32) -> i32 {
@@ -193,39 +191,6 @@ pub(super) fn assigned(from: &AssignPrivateIpAddressesOutput) -> Result<Vec<Pref
         cidrs.push(v4_block(prefix.ipv4_prefix().unwrap_or_default())?);
     }
     Ok(cidrs)
-}
-
-/// Limits of an instance type.
-pub(super) fn limits(from: &InstanceTypeInfo) -> Result<InstanceLimits, String> {
-    let network = from.network_info().ok_or("it has no networkInfo")?;
-    let positive = |n: Option<i32>, what: &str| {
-        n.and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0).ok_or(format!("{what} is {n:?}"))
-    };
-    let total = positive(network.maximum_network_interfaces(), "maximumNetworkInterfaces")?;
-    let ipv4 = positive(network.ipv4_addresses_per_interface(), "ipv4AddressesPerInterface")?;
-    let mut card_enis = Vec::new();
-    for card in network.network_cards() {
-        let at = index(card.network_card_index(), "networkCardIndex")?;
-        let at = usize::try_from(at).unwrap_or(usize::MAX);
-        if at >= CARDS_MAX {
-            return Err(format!("networkCardIndex {at} is beyond any instance"));
-        }
-        if card_enis.len() <= at {
-            card_enis.resize(at + 1, 0);
-        }
-        if let Some(enis) = card_enis.get_mut(at) {
-            *enis = index(card.maximum_network_interfaces(), "maximumNetworkInterfaces")?;
-        }
-    }
-    if card_enis.is_empty() {
-        card_enis.push(total);
-    }
-    let default_card = index(network.default_network_card_index(), "defaultNetworkCardIndex")?;
-    let default_card = usize::try_from(default_card).unwrap_or(usize::MAX);
-    let enis = card_enis.get(default_card).copied().filter(|n| *n > 0).unwrap_or(total);
-    let nitro = from.hypervisor() == Some(&InstanceTypeHypervisor::Nitro);
-    let prefixes = nitro || from.bare_metal() == Some(true);
-    Ok(InstanceLimits { enis, ipv4_per_eni: ipv4, card_enis, prefixes })
 }
 
 #[cfg(test)]

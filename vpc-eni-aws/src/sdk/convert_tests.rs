@@ -1,8 +1,8 @@
 #![allow(clippy::unwrap_used)]
 
 use aws_sdk_ec2::types::{
-    GroupIdentifier, Ipv4PrefixSpecification, NetworkCardInfo, NetworkInfo,
-    NetworkInterfacePrivateIpAddress, Tag, builders::NetworkInterfaceBuilder,
+    GroupIdentifier, Ipv4PrefixSpecification, NetworkInterfacePrivateIpAddress, Tag,
+    builders::NetworkInterfaceBuilder,
 };
 
 use super::*;
@@ -67,57 +67,4 @@ fn what_cannot_be_is_refused_and_named() {
         let why = eni(&bad).unwrap_err();
         assert!(why.contains(word), "{why}");
     }
-}
-
-fn type_info(network: NetworkInfo) -> InstanceTypeInfo {
-    InstanceTypeInfo::builder()
-        .hypervisor(InstanceTypeHypervisor::Nitro)
-        .network_info(network)
-        .build()
-}
-
-#[test]
-fn limits_of_several_cards_count_the_default_card() {
-    let card = |index: i32, enis: i32| {
-        NetworkCardInfo::builder()
-            .network_card_index(index)
-            .maximum_network_interfaces(enis)
-            .build()
-    };
-    let network = NetworkInfo::builder()
-        .maximum_network_interfaces(60)
-        .ipv4_addresses_per_interface(50)
-        .default_network_card_index(0)
-        .network_cards(card(1, 10))
-        .network_cards(card(0, 15))
-        .build();
-    let limits = limits(&type_info(network)).unwrap();
-    assert_eq!((limits.enis, limits.ipv4_per_eni, limits.prefixes), (15, 50, true));
-    assert_eq!(limits.card_enis, [15, 10]);
-}
-
-#[test]
-fn limits_of_zero_or_absurd_cards_are_refused() {
-    let network = |enis: i32, ipv4: i32, card: i32| {
-        NetworkInfo::builder()
-            .maximum_network_interfaces(enis)
-            .ipv4_addresses_per_interface(ipv4)
-            .network_cards(NetworkCardInfo::builder().network_card_index(card).build())
-            .build()
-    };
-    for (enis, ipv4, card) in [(0, 10, 0), (3, 0, 0), (-1, 10, 0), (3, 10, i32::MAX), (3, 10, -1)] {
-        assert!(limits(&type_info(network(enis, ipv4, card))).is_err(), "{enis} {ipv4} {card}");
-    }
-    let old = InstanceTypeInfo::builder()
-        .hypervisor(InstanceTypeHypervisor::Xen)
-        .network_info(
-            NetworkInfo::builder()
-                .maximum_network_interfaces(2)
-                .ipv4_addresses_per_interface(10)
-                .build(),
-        )
-        .build();
-    let old = limits(&old).unwrap();
-    assert_eq!((old.enis, old.prefixes), (2, false));
-    assert_eq!(old.card_enis, [2]);
 }

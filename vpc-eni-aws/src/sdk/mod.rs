@@ -3,6 +3,9 @@
 mod addresses;
 mod client;
 mod convert;
+mod described;
+#[cfg(test)]
+mod described_tests;
 mod enis;
 mod failure;
 #[cfg(feature = "emulator")]

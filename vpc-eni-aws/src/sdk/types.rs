@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use vpc_ipam_core::cloud::{CloudError, InstanceLimits};
 
-use super::{Sdk, convert};
+use super::{Sdk, described::described};
 use crate::{
     api::TypeCalls,
     classify::{Failure, classify, malformed},
@@ -23,6 +23,7 @@ impl TypeCalls for Sdk {
             .instance_types()
             .iter()
             .find(|info| info.instance_type().is_some_and(|t| t.as_str() == instance_type));
-        found.map(convert::limits).transpose().map_err(|why| malformed(ACTION, &why))
+        let limits = |info| described(info).facts().map(|facts| facts.limits());
+        found.map(limits).transpose().map_err(|why| malformed(ACTION, &why.to_string()))
     }
 }

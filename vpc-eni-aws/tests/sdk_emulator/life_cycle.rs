@@ -38,28 +38,6 @@ async fn the_instance_knows_itself() {
 }
 
 #[tokio::test]
-async fn types_beyond_the_built_in_table_are_asked_of_ec2() {
-    for (name, enis, cards) in [("m5.metal", 15, 1), ("p4d.24xlarge", 15, 4)] {
-        let cloud = Cloud::start(&one(name, "10.0.0.0/24"));
-        let limits = cloud.backend.instance().await.unwrap().limits;
-        assert_eq!((limits.enis, limits.ipv4_per_eni, limits.prefixes), (enis, 50, true));
-        assert_eq!(limits.card_enis.len(), cards);
-        cloud.backend.instance().await.unwrap();
-        let asked = cloud.backend.call_counts().ec2["DescribeInstanceTypes"].requests;
-        assert_eq!(asked, 1, "{name}");
-    }
-}
-
-#[tokio::test]
-async fn the_built_in_table_agrees_with_ec2() {
-    for known in vpc_ipam_core::testkit::ec2::instance_types() {
-        if let Some(limits) = vpc_eni_aws::limits::known(known.name) {
-            assert_eq!(limits, known.limits(), "{}", known.name);
-        }
-    }
-}
-
-#[tokio::test]
 async fn secondary_addresses_from_birth_to_death() {
     let extra = BTreeMap::from([("team".to_owned(), "net & <co>".to_owned())]);
     let cloud = Cloud::with(&m5_large(), |c| c.cluster_name("blue").extra_tags(extra));

@@ -6,6 +6,7 @@ mod errors;
 mod in_process;
 mod ipv6;
 mod life_cycle;
+mod limits;
 mod metadata;
 mod places;
 mod process;

@@ -81,8 +81,11 @@ const fn metal(name: &'static str, card_enis: &'static [u32], ipv4: u32) -> Inst
     InstanceType { bare_metal: true, ..nitro(name, card_enis, ipv4) }
 }
 
+/// A type that EC2 does not have, and so no list of real types either: its limits must be asked for.
+pub const IMAGINARY_TYPE: &str = "z0.imaginary";
+
 // Small, usual and large nodes, one of several network cards, one of each virtualisation.
-static TYPES: [InstanceType; 12] = [
+static TYPES: [InstanceType; 13] = [
     nitro("c5.large", &[3], 10),
     nitro("c5n.18xlarge", &[15], 50),
     xen("m4.large", &[2], 10),
@@ -95,6 +98,7 @@ static TYPES: [InstanceType; 12] = [
     nitro("p4d.24xlarge", &[15, 15, 15, 15], 50),
     nitro("t3.medium", &[3], 6),
     nitro("t3.small", &[3], 4),
+    nitro(IMAGINARY_TYPE, &[5, 7], 14),
 ];
 
 /// All types that the model knows, by name.

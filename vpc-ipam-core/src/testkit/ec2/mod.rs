@@ -39,7 +39,7 @@ mod timers;
 mod world;
 
 pub use action::Ec2Action;
-pub use catalog::{Hypervisor, InstanceType, instance_type, instance_types};
+pub use catalog::{Hypervisor, IMAGINARY_TYPE, InstanceType, instance_type, instance_types};
 pub use change::{AttachedEni, WorldChange};
 pub use config::WorldConfig;
 pub use consistency::Consistency;
