@@ -7,10 +7,13 @@ use std::{
 };
 
 use vpc_eni_aws::{
-    AwsBackend, AwsConfig, AwsConfigError, Call, CallObserver, Outcome, Upkeep, UpkeepConfig,
+    AwsBackend, AwsConfig, AwsConfigBuilder, AwsConfigError, Call, CallObserver, Outcome, Upkeep,
+    UpkeepConfig,
 };
+use vpc_ipam_core::{datapath::Datapath, store::Store};
 
 use crate::{
+    Daemon,
     cloud::{CallCount, CallLatency, CloudCount, CloudReport},
     settings::Settings,
 };
@@ -22,20 +25,8 @@ const SERIES_MAX: usize = 256;
 /// Reason of a node whose IAM role lacks an action that it needs.
 const PERMISSIONS: &str = "permissions";
 
-/// EC2 and instance metadata as `settings` say. Sends nothing yet.
-///
-/// # Errors
-///
-/// If a setting could never work.
-pub fn backend(settings: &Settings) -> Result<(Arc<AwsBackend>, Arc<Latencies>), AwsConfigError> {
-    let config = config(settings)?;
-    let latencies = Arc::new(Latencies::default());
-    let observer: Arc<dyn CallObserver> = Arc::<Latencies>::clone(&latencies);
-    let backend = AwsBackend::with_observer(config, Some(observer))?;
-    Ok((Arc::new(backend), latencies))
-}
-
-fn config(settings: &Settings) -> Result<AwsConfig, AwsConfigError> {
+/// What `settings` say of EC2 and instance metadata.
+pub fn config(settings: &Settings) -> AwsConfigBuilder {
     AwsConfig::builder()
         .ec2_endpoint(settings.ec2_endpoint.clone().unwrap_or_default())
         .http_timeout(settings.http_timeout)
@@ -43,11 +34,35 @@ fn config(settings: &Settings) -> Result<AwsConfig, AwsConfigError> {
         .extra_tags(settings.extra_tags.clone())
         .subnet_discovery(settings.subnet_discovery)
         .version(settings.version.as_str())
-        .build()
+}
+
+/// The daemon on EC2 and instance metadata as `config` has them, and what it calls them through. Sends
+/// nothing yet.
+///
+/// This is all that a node on AWS runs, but for its kernel and disk.
+///
+/// # Errors
+///
+/// If a setting could never work.
+pub fn daemon(
+    config: AwsConfig,
+    datapath: Arc<dyn Datapath>,
+    store: Arc<dyn Store>,
+    settings: Settings,
+) -> Result<(Daemon, Arc<AwsBackend>), AwsConfigError> {
+    let latencies = Arc::new(Latencies::default());
+    let observer: Arc<dyn CallObserver> = Arc::<Latencies>::clone(&latencies);
+    let backend = Arc::new(AwsBackend::with_observer(config, Some(observer))?);
+    let upkeep = backend.upkeep(upkeep(&settings));
+    let (reporting, working) = (Arc::clone(&backend), Arc::clone(&upkeep));
+    let daemon = Daemon::new(Arc::<AwsBackend>::clone(&backend), datapath, store, settings)
+        .with_cloud_report(move || report(&reporting, &latencies, &upkeep))
+        .with_companion("upkeep", working.run());
+    Ok((daemon, backend))
 }
 
 /// What is done in EC2 beside the pool: nothing where `settings` say that nothing may be changed there.
-pub fn upkeep(settings: &Settings) -> UpkeepConfig {
+fn upkeep(settings: &Settings) -> UpkeepConfig {
     let mut config = UpkeepConfig::default();
     config.security_groups = settings.provisioning;
     config.leaked_enis = settings.provisioning && settings.leaked_eni_cleanup;
@@ -55,8 +70,8 @@ pub fn upkeep(settings: &Settings) -> UpkeepConfig {
     config
 }
 
-/// What all three know, for [`Daemon::with_cloud_report`](crate::Daemon::with_cloud_report).
-pub fn report(backend: &AwsBackend, latencies: &Latencies, upkeep: &Upkeep) -> CloudReport {
+/// What all three know.
+fn report(backend: &AwsBackend, latencies: &Latencies, upkeep: &Upkeep) -> CloudReport {
     let counts = backend.call_counts();
     let calls = counts.ec2.into_iter().map(|(action, count)| {
         let count = CallCount {
@@ -120,7 +135,7 @@ type Series = BTreeMap<(String, bool, String), (u64, Duration)>;
 
 /// Times of EC2 calls by action and outcome.
 #[derive(Debug, Default)]
-pub struct Latencies(Mutex<Series>);
+struct Latencies(Mutex<Series>);
 
 impl Latencies {
     fn snapshot(&self) -> Vec<CallLatency> {
@@ -165,7 +180,7 @@ mod tests {
 
     #[test]
     fn quirk_q1_the_ec2_endpoint_of_the_settings_is_the_backends() {
-        let config = |env| config(&settings(env)).unwrap();
+        let config = |env| config(&settings(env)).build().unwrap();
         let endpoint = config(&[("AWS_EC2_ENDPOINT", "http://10.0.0.9:8080")]).ec2_endpoint;
         assert_eq!(endpoint.as_deref(), Some("http://10.0.0.9:8080"));
         assert_eq!(config(&[("AWS_EC2_ENDPOINT", "")]).ec2_endpoint, None);

@@ -6,11 +6,16 @@ use std::{
 
 use thiserror::Error;
 use tokio::{
+    io::{AsyncRead, AsyncWrite, DuplexStream},
     sync::{mpsc, watch},
     task::JoinSet,
     time::timeout,
 };
-use tokio_stream::wrappers::UnixListenerStream;
+use tokio_stream::{
+    Stream, StreamExt as _,
+    wrappers::{ReceiverStream, UnixListenerStream},
+};
+use tonic::transport::server::Connected;
 use tonic_health::ServingStatus;
 use vpc_cni_plugin::rpc::{
     HEALTH_SERVICE, cni_backend_server::CniBackendServer,
@@ -172,6 +177,29 @@ impl Daemon {
         socket: UnixListener,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), DaemonError> {
+        let incoming = UnixListenerStream::new(listen::unix_async(socket)?);
+        self.run_on(incoming, shutdown).await
+    }
+
+    /// The same for callers in this process, each with a connection in memory. For tests with a clock
+    /// that is paused: it runs ahead while bytes are in a socket, and stands while they are here.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`run`](Self::run).
+    pub async fn run_in_memory(
+        self,
+        callers: mpsc::Receiver<DuplexStream>,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), DaemonError> {
+        self.run_on(ReceiverStream::new(callers).map(Ok), shutdown).await
+    }
+
+    async fn run_on<C: Connection>(
+        self,
+        incoming: impl Stream<Item = io::Result<C>>,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), DaemonError> {
         let clock = Clock::start();
         let config = self.settings.provisional_config()?;
         let (mut pool, corrupt) =
@@ -215,7 +243,7 @@ impl Daemon {
         let mut background = JoinSet::new();
         let remembered = hint.node.map(Arc::new);
         self.start_background(&mut background, &grpc, node_in, clock, remembered, &stop);
-        let served = serve_grpc(socket, grpc, ready, stop);
+        let served = serve_grpc(incoming, grpc, ready, stop);
         run_until(engine.run(), served, stop_in, shutdown).await
     }
 
@@ -290,13 +318,17 @@ async fn run_until(
     Ok(())
 }
 
-async fn serve_grpc(
-    socket: UnixListener,
+/// What gRPC can be spoken over.
+trait Connection: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static> Connection for T {}
+
+async fn serve_grpc<C: Connection>(
+    incoming: impl Stream<Item = io::Result<C>>,
     grpc: Grpc,
     mut ready: watch::Receiver<bool>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), DaemonError> {
-    let incoming = UnixListenerStream::new(listen::unix_async(socket)?);
     let (reporter, health) = tonic_health::server::health_reporter();
     for service in ["", HEALTH_SERVICE] {
         reporter.set_service_status(service, ServingStatus::NotServing).await;

@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use vpc_cni_plugin::rpc::IPAMD_SOCKET;
 use vpc_datapath_linux::{LinuxDatapath, names::VethPrefix};
 use vpc_ipamd::{
-    Daemon, LinuxHousekeeping, VERSION, aws, listen_unix,
+    LinuxHousekeeping, VERSION, aws, listen_unix,
     settings::{ProcessEnv, Settings, markdown},
     store::FileStore,
     telemetry::log,
@@ -62,13 +62,10 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let datapath = Arc::new(LinuxDatapath::open()?);
     let house =
         LinuxHousekeeping::new(Arc::clone(&datapath), VethPrefix::new(&settings.veth_prefix)?);
-    let (backend, latencies) = aws::backend(&settings)?;
-    let upkeep = backend.upkeep(aws::upkeep(&settings));
-    let (reporting, working) = (Arc::clone(&backend), Arc::clone(&upkeep));
+    let config = aws::config(&settings).build()?;
     let socket = listen_unix(Path::new(IPAMD_SOCKET)).context(IPAMD_SOCKET)?;
-    Daemon::new(backend, datapath, Arc::new(store), settings)
-        .with_cloud_report(move || aws::report(&reporting, &latencies, &upkeep))
-        .with_companion("upkeep", working.run())
+    let (daemon, _) = aws::daemon(config, datapath, Arc::new(store), settings)?;
+    daemon
         .with_housekeeping(Arc::new(house))
         .run(socket, async {
             tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }

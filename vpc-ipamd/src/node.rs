@@ -2,7 +2,7 @@
 //! change.
 
 use std::{
-    hash::{BuildHasher as _, Hasher as _, RandomState},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     sync::Arc,
     time::Duration,
 };
@@ -64,6 +64,7 @@ impl Node {
     pub(crate) async fn watch(mut self, events: mpsc::Sender<NodeEvent>) {
         let mut applied: Option<Arc<InstanceFacts>> = None;
         let mut retry = RETRY_MIN;
+        let mut random = self.settings.spread();
         loop {
             let event = self.step(applied.as_ref()).await;
             let from_memory = match &event {
@@ -78,7 +79,7 @@ impl Node {
                         // Some of it may be done: whatever the facts are next, do it again.
                         applied = None;
                     }
-                    let pause = jittered(retry);
+                    let pause = jittered(retry, &mut random);
                     retry = RETRY_MAX.min(retry.saturating_mul(2));
                     pause
                 }
@@ -139,17 +140,21 @@ impl Node {
 }
 
 /// Between half of `pause` and all of it: nodes that start together must not retry together.
-fn jittered(pause: Duration) -> Duration {
-    // The standard library's only source of randomness.
-    let random = RandomState::new().build_hasher().finish();
+fn jittered(pause: Duration, random: &mut u64) -> Duration {
+    let mut hasher = DefaultHasher::new();
+    random.hash(&mut hasher);
+    *random = hasher.finish();
     let half = pause / 2;
     let extra = half.as_millis().max(1);
-    half + Duration::from_millis(u64::try_from(u128::from(random) % extra).unwrap_or(0))
+    half + Duration::from_millis(u64::try_from(u128::from(*random) % extra).unwrap_or(0))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, sync::Mutex};
+    use std::{
+        collections::{BTreeMap, BTreeSet},
+        sync::Mutex,
+    };
 
     use vpc_ipam_core::testkit::{
         FakeDatapath, ModelCloud, Reach,
@@ -211,10 +216,11 @@ mod tests {
 
     #[test]
     fn jitter_stays_between_half_and_all() {
-        for _ in 0..100 {
-            let pause = jittered(Duration::from_secs(1));
-            assert!((Duration::from_millis(500)..Duration::from_secs(1)).contains(&pause));
-        }
-        assert_eq!(jittered(Duration::ZERO), Duration::ZERO);
+        let mut random = 7;
+        let second = Duration::from_secs(1);
+        let pauses: BTreeSet<_> = (0..100).map(|_| jittered(second, &mut random)).collect();
+        assert!(pauses.iter().all(|pause| (second / 2..second).contains(pause)), "{pauses:?}");
+        assert!(pauses.len() > 50, "{pauses:?}");
+        assert_eq!(jittered(Duration::ZERO, &mut random), Duration::ZERO);
     }
 }

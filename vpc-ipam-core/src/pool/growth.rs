@@ -81,7 +81,10 @@ impl GrowthState {
     fn succeeded(&mut self, source: &Source, count: AddressCount) {
         self.backoff.reset();
         self.hold_all = None;
-        self.error = None;
+        // What an ENI that is there gives does not explain why there is no other one.
+        if matches!(source, Source::NewEni) || self.hold_create.is_none() {
+            self.error = None;
+        }
         self.supply.gave(source, count);
     }
 }

@@ -194,6 +194,9 @@ pub struct Settings {
     pub node_name: Option<String>,
     /// `VPC_CNI_VERSION`, or the daemon's own version.
     pub version: String,
+    /// Spreads the daemon's retries, since nodes that start together must not retry together. No
+    /// variable: without it, each process has its own.
+    pub seed: Option<u64>,
 }
 
 const MTU_MIN: u32 = 576;
@@ -268,6 +271,7 @@ impl Settings {
                 .optional(&t::VPC_CNI_VERSION, parse::version, "the daemon's version")?
                 .flatten()
                 .unwrap_or_else(|| crate::VERSION.to_owned()),
+            seed: None,
         };
         if settings.pod_eni {
             r.warn(t::ENABLE_POD_ENI.name, t::POD_ENI_PART);

@@ -71,9 +71,15 @@ impl Settings {
         config.manage_untagged = self.manage_untagged;
         config.pod_eni = self.pod_eni;
         config.remember = true;
-        // Nodes that start together must not retry together.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        config.seed = u64::from(now.subsec_nanos()) ^ (u64::from(std::process::id()) << 32);
+        config.seed = self.spread();
+    }
+
+    /// What spreads the retries of this process.
+    pub(crate) fn spread(&self) -> u64 {
+        self.seed.unwrap_or_else(|| {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            u64::from(now.subsec_nanos()) ^ (u64::from(std::process::id()) << 32)
+        })
     }
 
     /// Desired state of the node as a whole.
