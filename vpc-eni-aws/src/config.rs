@@ -1,16 +1,23 @@
 //! What the backend is told. Nothing below reads the environment, except the SDK's own chains for
 //! credentials, certificates and profiles.
 
+mod validate;
+
 use std::{
     collections::BTreeMap,
     fmt,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
 use thiserror::Error;
 use vpc_ipam_core::config::Family;
 
-use crate::sdk::Transport;
+pub(crate) use self::validate::validate_region;
+use crate::{
+    http::{Trust, TrustError},
+    sdk::Transport,
+};
 
 /// Longest time one HTTP request may take, unless configured. The reference's default; EC2 answers
 /// mutations within a few seconds.
@@ -25,17 +32,18 @@ pub(crate) const USER_AGENT_NAME: &str = "amazon-vpc-cni-k8s";
 /// Longest version sent. Releases have names of some ten characters.
 const VERSION_LEN_MAX: usize = 64;
 
-/// Tags that EC2 lets an ENI have.
-const TAGS_MAX: usize = 50;
-/// Longest tag key, in characters, that EC2 accepts.
-const TAG_KEY_LEN_MAX: usize = 128;
-/// Longest tag value, in characters, that EC2 accepts.
-const TAG_VALUE_LEN_MAX: usize = 256;
-
 /// Why a configuration is refused.
-#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum AwsConfigError {
+    /// A CA bundle that would leave nobody to trust.
+    #[error("CA bundle {path:?} is not usable: {why}; correct AWS_CA_BUNDLE or unset it")]
+    CaBundle {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// An endpoint that no request could be sent to.
     #[error(
         "{what} endpoint {url:?} is not usable: {why}; write it as http://HOST:PORT or https://HOST"
@@ -94,6 +102,16 @@ impl fmt::Debug for CredentialSource {
     }
 }
 
+/// By which of its addresses the instance metadata service is asked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum ImdsMode {
+    /// `169.254.169.254`.
+    V4,
+    /// `fd00:ec2::254`; only Nitro instances in a subnet with IPv6, and if enabled for the instance.
+    V6,
+}
+
 /// Configuration of an [`AwsBackend`](crate::AwsBackend); made by [`AwsConfig::builder`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -103,6 +121,13 @@ pub struct AwsConfig {
     /// URL of the instance metadata service; `None` is what the SDK's settings say, usually
     /// `http://169.254.169.254`.
     pub imds_endpoint: Option<String>,
+    /// Address of the instance metadata service where no URL is given; `None` is what the SDK's settings say
+    /// (`AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE`), usually IPv4.
+    pub imds_mode: Option<ImdsMode>,
+    /// True: metadata is never asked. Nothing works then that needs to know this instance.
+    pub imds_disabled: bool,
+    /// True: metadata is read without a token (IMDSv1) where none is to be had.
+    pub imds_v1: bool,
     /// Region; `None` is the one in the instance identity document.
     pub region: Option<String>,
     /// Longest time one HTTP request may take.
@@ -120,6 +145,8 @@ pub struct AwsConfig {
     pub version: Option<String>,
     pub(crate) credentials: CredentialSource,
     pub(crate) transport: Option<Transport>,
+    ca_bundle: Option<PathBuf>,
+    pub(crate) trust: Option<Trust>,
 }
 
 impl AwsConfig {
@@ -129,6 +156,9 @@ impl AwsConfig {
             config: Self {
                 ec2_endpoint: None,
                 imds_endpoint: None,
+                imds_mode: None,
+                imds_disabled: false,
+                imds_v1: true,
                 region: None,
                 http_timeout: HTTP_TIMEOUT_DEFAULT,
                 cluster_name: None,
@@ -138,6 +168,8 @@ impl AwsConfig {
                 version: None,
                 credentials: CredentialSource::DefaultChain,
                 transport: None,
+                ca_bundle: None,
+                trust: None,
             },
         }
     }
@@ -145,79 +177,6 @@ impl AwsConfig {
     /// The time that others see too, for stamps.
     pub(crate) fn now(&self) -> SystemTime {
         self.transport.as_ref().map_or_else(SystemTime::now, |transport| (transport.now)())
-    }
-
-    fn validate(&self) -> Result<(), AwsConfigError> {
-        for (what, url) in [("EC2", &self.ec2_endpoint), ("IMDS", &self.imds_endpoint)] {
-            if let Some(url) = url {
-                validate_endpoint(what, url)?;
-            }
-        }
-        if let Some(region) = &self.region {
-            validate_region(region)?;
-        }
-        if self.http_timeout.is_zero() {
-            return Err(AwsConfigError::Timeout);
-        }
-        self.validate_tags()
-    }
-
-    fn validate_tags(&self) -> Result<(), AwsConfigError> {
-        let bad = |key: &str, why| Err(AwsConfigError::Tag { key: key.to_owned(), why });
-        // Ours are at most four.
-        if self.extra_tags.len() > TAGS_MAX - crate::tags::OWN_TAGS_MAX {
-            return bad("*", "an ENI can have 50 tags and four of them are ours");
-        }
-        let cluster = self.cluster_name.iter().map(|v| (crate::tags::CLUSTER_NAME, v.as_str()));
-        let extra = self.extra_tags.iter().map(|(k, v)| (k.as_str(), v.as_str()));
-        for (key, value) in cluster.chain(extra) {
-            if key.is_empty() {
-                return bad(key, "the key is empty");
-            }
-            if key.chars().count() > TAG_KEY_LEN_MAX {
-                return bad(key, "the key is longer than 128 characters");
-            }
-            if key.to_ascii_lowercase().starts_with("aws:") {
-                return bad(key, "keys beginning with aws: belong to AWS");
-            }
-            if value.chars().count() > TAG_VALUE_LEN_MAX {
-                return bad(key, "the value is longer than 256 characters");
-            }
-        }
-        Ok(())
-    }
-}
-
-pub(crate) fn validate_region(region: &str) -> Result<(), AwsConfigError> {
-    // The region becomes part of a host name.
-    let ok = (1..=64).contains(&region.len())
-        && region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-        && !region.starts_with('-')
-        && !region.ends_with('-');
-    if ok {
-        Ok(())
-    } else {
-        Err(AwsConfigError::Region { region: region.chars().take(64).collect() })
-    }
-}
-
-fn validate_endpoint(what: &'static str, url: &str) -> Result<(), AwsConfigError> {
-    let bad = |why: &str| {
-        Err(AwsConfigError::Endpoint {
-            what,
-            url: url.chars().take(256).collect(),
-            why: why.into(),
-        })
-    };
-    let Some(rest) = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://")) else {
-        return bad("it does not begin with http:// or https://");
-    };
-    if !rest.bytes().all(|b| b.is_ascii_graphic()) {
-        return bad("it contains white space or characters outside ASCII");
-    }
-    match rest.split('/').next() {
-        None | Some("") => bad("the host is missing"),
-        Some(_) => Ok(()),
     }
 }
 
@@ -239,6 +198,38 @@ impl AwsConfigBuilder {
     #[must_use]
     pub fn imds_endpoint(mut self, url: impl Into<String>) -> Self {
         self.config.imds_endpoint = non_empty(url);
+        self
+    }
+
+    /// Address of the instance metadata service; without effect where its URL is given.
+    #[must_use]
+    pub fn imds_mode(mut self, mode: ImdsMode) -> Self {
+        self.config.imds_mode = Some(mode);
+        self
+    }
+
+    /// True: metadata is never asked (`AWS_EC2_METADATA_DISABLED`).
+    #[must_use]
+    pub fn imds_disabled(mut self, disabled: bool) -> Self {
+        self.config.imds_disabled = disabled;
+        self
+    }
+
+    /// False: metadata is only read with a token, the default being true
+    /// (`AWS_EC2_METADATA_V1_DISABLED`). A token keeps others on the node, such as an open proxy, from reading
+    /// metadata; our own reads are as safe without.
+    #[must_use]
+    pub fn imds_v1(mut self, allowed: bool) -> Self {
+        self.config.imds_v1 = allowed;
+        self
+    }
+
+    /// File of certificates in PEM form that HTTPS servers are checked against, in place of the system's
+    /// (`AWS_CA_BUNDLE`). Read by [`build`](Self::build).
+    #[must_use]
+    pub fn ca_bundle(mut self, path: impl AsRef<Path>) -> Self {
+        let path = path.as_ref();
+        self.config.ca_bundle = (!path.as_os_str().is_empty()).then(|| path.to_owned());
         self
     }
 
@@ -326,8 +317,13 @@ impl AwsConfigBuilder {
     /// # Errors
     ///
     /// If a value could never work; the message names it and the remedy.
-    pub fn build(self) -> Result<AwsConfig, AwsConfigError> {
+    pub fn build(mut self) -> Result<AwsConfig, AwsConfigError> {
         self.config.validate()?;
+        if let Some(path) = &self.config.ca_bundle {
+            let unusable =
+                |e: TrustError| AwsConfigError::CaBundle { path: path.clone(), why: e.to_string() };
+            self.config.trust = Some(Trust::load(path).map_err(unusable)?);
+        }
         Ok(self.config)
     }
 }
@@ -337,60 +333,4 @@ fn non_empty(text: impl Into<String>) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-
-    #[test]
-    fn endpoints_are_checked_before_the_first_request() {
-        for good in
-            ["http://127.0.0.1:80", "https://ec2.us-west-2.amazonaws.com/", "http://[::1]:5"]
-        {
-            assert!(AwsConfig::builder().ec2_endpoint(good).build().is_ok(), "{good}");
-        }
-        for bad in ["ec2.local", "ftp://x", "http://", "http:///x", "http://a b", "https://é"] {
-            let result = AwsConfig::builder().imds_endpoint(bad).build();
-            assert!(matches!(result, Err(AwsConfigError::Endpoint { what: "IMDS", .. })), "{bad}");
-        }
-        assert_eq!(AwsConfig::builder().ec2_endpoint("").build().unwrap().ec2_endpoint, None);
-    }
-
-    #[test]
-    fn tags_that_ec2_refuses_are_refused_at_start() {
-        let with = |key: &str, value: &str| {
-            AwsConfig::builder().extra_tags(BTreeMap::from([(key.into(), value.into())])).build()
-        };
-        assert!(with("team", "net").is_ok());
-        for (key, value) in
-            [("", "x"), ("aws:x", "y"), (&*"k".repeat(129), "v"), ("k", &*"v".repeat(257))]
-        {
-            assert!(matches!(with(key, value), Err(AwsConfigError::Tag { .. })), "{key:?}");
-        }
-        let many = (0..47).map(|n| (format!("k{n}"), String::new())).collect();
-        assert!(AwsConfig::builder().extra_tags(many).build().is_err());
-        let reserved = with("node.k8s.amazonaws.com/instance_id", "i-other").unwrap();
-        assert!(reserved.extra_tags.is_empty());
-    }
-
-    #[test]
-    fn the_secret_key_is_not_printed() {
-        let config = AwsConfig::builder().static_credentials("AKID", "hunter2").build().unwrap();
-        assert!(!format!("{config:?}").contains("hunter2"));
-    }
-
-    #[test]
-    fn an_odd_version_is_made_usable() {
-        let version = |text: &str| AwsConfig::builder().version(text).build().unwrap().version;
-        assert_eq!(version("v1.23.1-dirty+2").as_deref(), Some("v1.23.1-dirty+2"));
-        assert_eq!(version("1.0\r\nx: y").as_deref(), Some("1.0--x--y"));
-        assert_eq!(version(""), None);
-    }
-
-    #[test]
-    fn odd_regions_are_refused() {
-        assert!(AwsConfig::builder().region("us-west-2").build().is_ok());
-        assert!(AwsConfig::builder().region("evil.example/").build().is_err());
-        assert!(AwsConfig::builder().http_timeout(Duration::ZERO).build().is_err());
-    }
-}
+mod tests;

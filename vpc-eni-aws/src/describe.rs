@@ -2,10 +2,9 @@
 
 use std::{
     collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr},
 };
 
-use tokio::task::JoinSet;
 use vpc_ipam_core::{
     addr::Prefix,
     cloud::{Authority, CloudEni, CloudError, CloudErrorKind, CloudView, EniKind},
@@ -16,27 +15,10 @@ use vpc_ipam_core::{
 use crate::{
     api::{AttachmentState, Ec2Eni},
     backend::AwsBackend,
-    imds::{Imds, ImdsError, optional, paths::Item},
+    imds::{Wanted, paths::Item},
     instance::Identity,
     upkeep::Seen,
 };
-
-/// ENIs whose metadata is read at the same time. Each takes half a dozen requests, and metadata
-/// refuses callers that send hundreds at once.
-const IMDS_PARALLEL: usize = 4;
-
-/// What metadata says of one ENI.
-#[derive(Debug)]
-struct ImdsEni {
-    id: EniId,
-    mac: MacAddr,
-    device: u32,
-    card: u32,
-    subnet: SubnetId,
-    subnet_cidr: Prefix,
-    primary_ip: IpAddr,
-    cidrs: Vec<Prefix>,
-}
 
 impl AwsBackend {
     pub(crate) async fn view(&self) -> Result<CloudView, CloudError> {
@@ -111,20 +93,12 @@ impl AwsBackend {
     /// ENIs that ought to be attached, whatever a listing says.
     async fn hints(&self) -> BTreeSet<EniId> {
         let mut hints = self.memory().recent();
-        match self.imds_eni_ids().await {
+        match self.imds.eni_ids().await {
             Ok(ids) => hints.extend(ids),
             // EC2 alone will do.
             Err(error) => tracing::debug!(%error, "no hint from instance metadata"),
         }
         hints
-    }
-
-    async fn imds_eni_ids(&self) -> Result<Vec<EniId>, ImdsError> {
-        let macs: Vec<MacAddr> = self.imds.list(Item::Macs, "a MAC address").await?;
-        per_mac(&self.imds, &macs, |imds, mac| async move {
-            optional(imds.value(Item::InterfaceId(mac), "an ENI id").await)
-        })
-        .await
     }
 
     /// The ENI as the core wants it; `None` if it is on its way in or out.
@@ -197,7 +171,7 @@ impl AwsBackend {
         if known.is_some() {
             return Ok(known);
         }
-        let block = match ipv6_block(&self.imds, mac).await {
+        let block = match self.imds.subnet_ipv6_block(mac).await {
             Ok(Some(block)) => Some(block),
             _ => self.api().await?.subnet_ipv6_block(subnet).await?,
         };
@@ -210,15 +184,8 @@ impl AwsBackend {
 
     async fn imds_view(&self) -> Result<CloudView, CloudError> {
         let me = self.identity().await?;
-        let macs: Vec<MacAddr> = self.imds.list(Item::Macs, "a MAC address").await?;
-        let family = self.config.family;
-        let read = move |imds, mac| async move {
-            match family {
-                Family::V4 => read_eni(imds, mac).await,
-                Family::V6 => read_ipv6_eni(imds, mac).await,
-            }
-        };
-        let found = per_mac(&self.imds, &macs, read).await?;
+        let card = self.limits.get().is_none_or(|limits| limits.card_enis.len() > 1);
+        let found = self.imds.enis(Wanted { family: self.config.family, card }).await?;
         let excluded: Vec<bool> = found.iter().map(|eni| self.is_excluded(&eni.subnet)).collect();
         let memory = self.memory();
         let enis = found.into_iter().zip(excluded).map(|(eni, excluded)| {
@@ -242,81 +209,4 @@ impl AwsBackend {
         });
         Ok(CloudView { enis: enis.collect(), authority: Authority::Imds })
     }
-}
-
-/// Reads one ENI. `None` where it is coming, going, or has no IPv4 address: metadata lists a MAC
-/// before its attributes exist and cannot say which of these it is. The view only ever adds, so
-/// what is left out is found by the next one.
-async fn read_eni(imds: Imds, mac: MacAddr) -> Result<Option<ImdsEni>, ImdsError> {
-    let (id, device, card, subnet, block, ips, prefixes) = tokio::join!(
-        imds.value(Item::InterfaceId(mac), "an ENI id"),
-        imds.value(Item::DeviceNumber(mac), "a device number"),
-        imds.value(Item::NetworkCard(mac), "a network card index"),
-        imds.value(Item::SubnetId(mac), "a subnet id"),
-        imds.block(Item::SubnetCidr(mac)),
-        imds.addresses(Item::LocalIpv4s(mac)),
-        imds.blocks(Item::Ipv4Prefixes(mac)),
-    );
-    let (id, device, subnet) = (optional(id)?, optional(device)?, optional(subnet)?);
-    let (block, ips) = (optional(block)?, optional(ips)?.unwrap_or_default());
-    let card = optional(card)?.unwrap_or(0);
-    let prefixes = optional(prefixes)?.unwrap_or_default();
-    let (Some(id), Some(device), Some(subnet), Some(subnet_cidr)) = (id, device, subnet, block)
-    else {
-        return Ok(None);
-    };
-    let Some((primary_ip, secondary)) = ips.split_first() else { return Ok(None) };
-    let hosts = secondary.iter().map(|ip| Prefix::host(IpAddr::V4(*ip)));
-    let cidrs = hosts.chain(prefixes).collect();
-    let primary_ip = (*primary_ip).into();
-    Ok(Some(ImdsEni { id, mac, device, card, subnet, subnet_cidr, primary_ip, cidrs }))
-}
-
-/// Reads one ENI of an IPv6 node. One without IPv6 shows what it has in IPv4, and nothing for pods.
-async fn read_ipv6_eni(imds: Imds, mac: MacAddr) -> Result<Option<ImdsEni>, ImdsError> {
-    let (ipv4, block, ips, prefixes) = tokio::join!(
-        read_eni(imds.clone(), mac),
-        ipv6_block(&imds, mac),
-        imds.list::<Ipv6Addr>(Item::Ipv6s(mac), "an IPv6 address"),
-        imds.list::<Prefix>(Item::Ipv6Prefixes(mac), "an IPv6 CIDR block"),
-    );
-    let (Some(mut eni), block) = (ipv4?, block?) else { return Ok(None) };
-    let (ips, prefixes) = (optional(ips)?.unwrap_or_default(), optional(prefixes)?);
-    eni.cidrs = prefixes.unwrap_or_default().into_iter().filter(|p| !p.is_v4()).collect();
-    if let (Some(ip), Some(block)) = (ips.first(), block) {
-        eni.primary_ip = (*ip).into();
-        eni.subnet_cidr = block;
-    }
-    Ok(Some(eni))
-}
-
-/// IPv6 block of the ENI's subnet. A subnet has one at the most.
-async fn ipv6_block(imds: &Imds, mac: MacAddr) -> Result<Option<Prefix>, ImdsError> {
-    let blocks = imds.list::<Prefix>(Item::SubnetIpv6Cidrs(mac), "an IPv6 CIDR block").await;
-    let blocks = optional(blocks)?.unwrap_or_default();
-    Ok(blocks.into_iter().find(|block| !block.is_v4()))
-}
-
-/// Runs `read` for each MAC, some at the same time; keeps what it finds. Order carries no meaning.
-async fn per_mac<T, F, Fut>(imds: &Imds, macs: &[MacAddr], read: F) -> Result<Vec<T>, ImdsError>
-where
-    T: Send + 'static,
-    F: Fn(Imds, MacAddr) -> Fut,
-    Fut: Future<Output = Result<Option<T>, ImdsError>> + Send + 'static,
-{
-    let mut found = Vec::with_capacity(macs.len());
-    for some in macs.chunks(IMDS_PARALLEL) {
-        let mut reads = JoinSet::new();
-        for mac in some {
-            reads.spawn(read(imds.clone(), *mac));
-        }
-        while let Some(result) = reads.join_next().await {
-            let result = result.unwrap_or_else(|error| {
-                let path = Item::Macs.path();
-                Err(ImdsError::Unreachable { path, why: error.to_string() })
-            });
-            found.extend(result?);
-        }
-    }
-    Ok(found)
 }

@@ -34,6 +34,8 @@ pub mod emulator;
 #[cfg(all(test, feature = "sdk"))]
 #[allow(clippy::unwrap_used)]
 mod fake;
+#[cfg(feature = "sdk")]
+mod http;
 pub mod imds;
 #[cfg(feature = "sdk")]
 mod instance;
@@ -60,7 +62,7 @@ mod wait;
 #[cfg(feature = "sdk")]
 pub use self::{
     backend::AwsBackend,
-    config::{AwsConfig, AwsConfigBuilder, AwsConfigError, HTTP_TIMEOUT_DEFAULT},
+    config::{AwsConfig, AwsConfigBuilder, AwsConfigError, HTTP_TIMEOUT_DEFAULT, ImdsMode},
     counts::{ActionCount, Call, CallCounts, CallObserver, Outcome},
     upkeep::{GroupSync, Swept, Upkeep, UpkeepConfig, UpkeepStatus},
 };

@@ -116,6 +116,11 @@ impl Emulator {
         Ok(emulator)
     }
 
+    /// Ends all failures of metadata that are yet to come.
+    pub fn heal_imds(&self) {
+        self.shared.imds.heal();
+    }
+
     /// Whether metadata answers requests without a token (IMDSv1). It does not at first.
     pub fn allow_imds_v1(&self, allowed: bool) {
         self.shared.imds.allow_v1(allowed);

@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use aws_config::{
     BehaviorVersion, ConfigLoader, FrameworkMetadata, Region,
-    default_provider::credentials::DefaultCredentialsChain, retry::RetryConfig,
-    timeout::TimeoutConfig,
+    default_provider::credentials::DefaultCredentialsChain, provider_config::ProviderConfig,
+    retry::RetryConfig, timeout::TimeoutConfig,
 };
-use aws_sdk_ec2::config::Credentials;
+use aws_sdk_ec2::config::{Credentials, SharedHttpClient};
 
 use super::Sdk;
 use crate::{
     config::{AwsConfig, CredentialSource, SDK_ATTEMPTS, USER_AGENT_NAME},
     counts::Recorder,
+    http,
     imds::Imds,
 };
 
@@ -30,7 +31,9 @@ pub(crate) async fn connect(
     // Given in code, so that the SDK does not read AWS_MAX_ATTEMPTS, where 0 makes it panic.
     let retries = RetryConfig::standard().with_max_attempts(SDK_ATTEMPTS);
     let timeouts = TimeoutConfig::builder().operation_attempt_timeout(config.http_timeout).build();
+    let http = http::for_ec2(config);
     let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .http_client(http.clone())
         .region(region.clone())
         .retry_config(retries)
         .timeout_config(timeouts);
@@ -38,10 +41,7 @@ pub(crate) async fn connect(
     if let Ok(metadata) = FrameworkMetadata::new(USER_AGENT_NAME, Some(version)) {
         loader = loader.framework_metadata(metadata);
     }
-    if let Some(transport) = &config.transport {
-        loader = loader.http_client(transport.ec2.clone());
-    }
-    loader = with_credentials(loader, config, region, imds).await;
+    loader = with_credentials(loader, config, region, http, imds).await;
     let shared = loader.load().await;
     let mut builder = aws_sdk_ec2::config::Builder::from(&shared);
     // Only for EC2: the credential providers must not be sent there.
@@ -55,6 +55,7 @@ async fn with_credentials(
     loader: ConfigLoader,
     config: &AwsConfig,
     region: Region,
+    http: SharedHttpClient,
     imds: &Imds,
 ) -> ConfigLoader {
     match &config.credentials {
@@ -68,14 +69,15 @@ async fn with_credentials(
                 "Static",
             ))
         }
-        // The chain asks the usual address for the instance role, unless told otherwise.
-        CredentialSource::DefaultChain if config.imds_endpoint.is_some() => {
+        // The role's credentials come by the way that all metadata comes.
+        CredentialSource::DefaultChain => {
+            let provider = ProviderConfig::default().with_http_client(http);
             let chain = DefaultCredentialsChain::builder()
+                .configure(provider)
                 .region(region)
                 .imds_client(imds.client())
                 .build();
             loader.credentials_provider(chain.await)
         }
-        CredentialSource::DefaultChain => loader,
     }
 }

@@ -8,15 +8,18 @@ use aws_sdk_ec2::{
     error::{ProvideErrorMetadata, SdkError},
 };
 
-use crate::{classify::Failure, imds::chain};
+use crate::{classify::Failure, http::AnswerTooLarge, imds::chain};
 
 /// What went wrong, in words that need no SDK.
 pub(super) fn read<E>(error: &SdkError<E, HttpResponse>) -> Failure
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
-    if is_about_credentials(error) {
+    if find::<CredentialsError>(error) {
         return Failure::Credentials(chain(error));
+    }
+    if find::<AnswerTooLarge>(error) {
+        return Failure::Malformed(chain(error));
     }
     match error {
         SdkError::ServiceError(context) => {
@@ -38,10 +41,11 @@ where
     }
 }
 
-fn is_about_credentials(error: &(dyn Error + 'static)) -> bool {
+/// True if there is an error of this type among the causes.
+fn find<T: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
-        if error.is::<CredentialsError>() {
+        if error.is::<T>() {
             return true;
         }
         next = error.source();

@@ -10,6 +10,7 @@ mod limits;
 mod metadata;
 mod places;
 mod process;
+mod refresh;
 mod support;
 mod upkeep;
 mod wire;

@@ -18,7 +18,7 @@ use vpc_ipam_core::{
     addr::Prefix,
     cloud::{AddressCount, CloudEni, CloudView, CreateEni},
     id::{EniId, InstanceId},
-    testkit::ec2::{Eni, World, WorldConfig},
+    testkit::ec2::{Ec2Action, Ec2Error, Eni, World, WorldConfig},
     time::Time,
 };
 
@@ -63,6 +63,7 @@ pub(crate) struct Cloud {
     pub(crate) ec2: Option<Server>,
     pub(crate) imds: Option<Server>,
     pub(crate) backend: AwsBackend,
+    config: AwsConfig,
     /// By how much the emulator's clock is ahead.
     ahead_ms: Arc<AtomicU64>,
 }
@@ -101,8 +102,10 @@ impl Cloud {
             .ec2_endpoint(&ec2.url)
             .imds_endpoint(&imds.url)
             .static_credentials("AKID", "secret");
-        let backend = AwsBackend::new(change(config).build().unwrap()).unwrap();
-        Self { emulator, world, instance, ec2: Some(ec2), imds: Some(imds), backend, ahead_ms }
+        let config = change(config).build().unwrap();
+        let backend = AwsBackend::new(config.clone()).unwrap();
+        let (ec2, imds) = (Some(ec2), Some(imds));
+        Self { emulator, world, instance, ec2, imds, backend, config, ahead_ms }
     }
 
     pub(crate) fn world(&self) -> MutexGuard<'_, World> {
@@ -124,6 +127,17 @@ impl Cloud {
     /// An ENI as the world has it.
     pub(crate) fn eni(&self, eni: &EniId) -> Eni {
         self.world().eni(eni).expect("no such ENI").clone()
+    }
+
+    /// Lets no listing of ENIs succeed from now on, and that without tries that take time.
+    pub(crate) fn deny_ec2(&self) {
+        let action = Ec2Action::DescribeNetworkInterfaces;
+        self.world().faults_mut().fail(action, Ec2Error::unauthorized(), 10_000);
+    }
+
+    /// Puts a backend in place that remembers nothing of metadata.
+    pub(crate) fn restart_backend(&mut self) {
+        self.backend = AwsBackend::new(self.config.clone()).unwrap();
     }
 
     /// Ids of all ENIs in the world, attached or not.

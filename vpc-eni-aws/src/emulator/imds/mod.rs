@@ -47,6 +47,10 @@ impl State {
         }
     }
 
+    pub(super) fn heal(&self) {
+        lock(&self.faults).clear();
+    }
+
     pub(super) fn allow_v1(&self, allowed: bool) {
         self.v1.store(allowed, Ordering::Relaxed);
     }
