@@ -24,6 +24,7 @@ use crate::{
     imds::Imds,
     instance::Identity,
     memory::Memory,
+    pace::{PaceReport, Pacer, in_background},
     sdk,
 };
 
@@ -44,6 +45,7 @@ pub struct AwsBackend {
     api: OnceCell<Arc<dyn Ec2Api>>,
     memory: Mutex<Memory>,
     pub(crate) recorder: Arc<Recorder>,
+    pacer: Arc<Pacer>,
 }
 
 impl fmt::Debug for AwsBackend {
@@ -77,6 +79,7 @@ impl AwsBackend {
         let recorder = Arc::new(Recorder::new(observer));
         Ok(Self {
             imds: Imds::new(&config, Arc::clone(&recorder))?,
+            pacer: Arc::new(Pacer::new(config.pace)),
             config,
             identity: OnceCell::new(),
             limits: OnceCell::new(),
@@ -101,6 +104,12 @@ impl AwsBackend {
         self.recorder.snapshot()
     }
 
+    /// State of the buckets that pace what is sent to EC2, one for each
+    /// [`CallClass`](crate::CallClass).
+    pub fn pace(&self) -> Vec<PaceReport> {
+        self.pacer.report()
+    }
+
     /// Why the last [`describe`](CloudBackend::describe) had to make do with instance metadata;
     /// `None` if EC2 answered it.
     pub fn ec2_failure(&self) -> Option<CloudError> {
@@ -121,8 +130,9 @@ impl AwsBackend {
     pub(crate) async fn api(&self) -> Result<&dyn Ec2Api, CloudError> {
         let connect = || async {
             let region = self.region().await?;
-            let recorder = Arc::clone(&self.recorder);
-            let sdk = sdk::connect(&self.config, region, &self.imds, recorder).await;
+            let (recorder, pacer) = (Arc::clone(&self.recorder), Arc::clone(&self.pacer));
+            let node = self.identity.get().map(|me| &me.instance);
+            let sdk = sdk::connect(&self.config, region, &self.imds, node, recorder, pacer).await;
             Ok::<Arc<dyn Ec2Api>, CloudError>(Arc::new(sdk))
         };
         self.api.get_or_try_init(connect).await.map(AsRef::as_ref)
@@ -160,7 +170,7 @@ impl CloudBackend for AwsBackend {
     }
 
     async fn delete_eni(&self, eni: &EniId) -> Result<(), CloudError> {
-        self.delete(eni).await
+        in_background(self.delete(eni)).await
     }
 
     async fn assign_addresses(
@@ -172,6 +182,6 @@ impl CloudBackend for AwsBackend {
     }
 
     async fn unassign_addresses(&self, eni: &EniId, cidrs: &[Prefix]) -> Result<(), CloudError> {
-        self.unassign(eni, cidrs).await
+        in_background(self.unassign(eni, cidrs)).await
     }
 }

@@ -2,6 +2,8 @@
 
 use vpc_ipam_core::cloud::{CloudError, CloudErrorKind};
 
+use crate::pace::HeldBack;
+
 /// Longest part of EC2's own message that is kept. Encoded authorization failures run to kilobytes.
 const MESSAGE_LEN_MAX: usize = 600;
 
@@ -10,6 +12,8 @@ const MESSAGE_LEN_MAX: usize = 600;
 pub(crate) enum Failure {
     /// The credential chain gave nothing.
     Credentials(String),
+    /// Not sent: there was no token for it.
+    HeldBack(HeldBack),
     /// An answer that makes no sense.
     Malformed(String),
     /// The service refused.
@@ -35,6 +39,7 @@ pub(crate) fn classify(action: &str, failure: &Failure) -> CloudError {
                 cut(why)
             ),
         ),
+        Failure::HeldBack(held) => held_back(action, held),
         Failure::Malformed(why) => malformed(action, why),
         Failure::Refused { code, message } => refused(action, code, message),
         Failure::Unreachable(why) => CloudError::new(
@@ -47,6 +52,20 @@ pub(crate) fn classify(action: &str, failure: &Failure) -> CloudError {
             ),
         ),
     }
+}
+
+fn held_back(action: &str, held: &HeldBack) -> CloudError {
+    let HeldBack { class, rate, waited, waiting } = held;
+    CloudError::new(
+        CloudErrorKind::Throttled,
+        action,
+        format!(
+            "held back by the client-side limit for {class} calls ({} at once, then one in \
+             {:.2?}), {waiting} waiting: it was not sent within {waited:.1?}; EC2 itself has not \
+             refused it, and it is tried again later",
+            rate.capacity, rate.interval
+        ),
+    )
 }
 
 /// An answer of EC2 that cannot be used.

@@ -16,6 +16,7 @@ use vpc_ipam_core::config::Family;
 pub(crate) use self::validate::validate_region;
 use crate::{
     http::{Trust, TrustError},
+    pace::CallPace,
     sdk::Transport,
 };
 
@@ -143,6 +144,8 @@ pub struct AwsConfig {
     pub subnet_discovery: bool,
     /// Version sent with each EC2 request.
     pub version: Option<String>,
+    /// How fast requests are sent to EC2.
+    pub pace: CallPace,
     pub(crate) credentials: CredentialSource,
     pub(crate) transport: Option<Transport>,
     ca_bundle: Option<PathBuf>,
@@ -166,6 +169,7 @@ impl AwsConfig {
                 family: Family::V4,
                 subnet_discovery: true,
                 version: None,
+                pace: CallPace::default(),
                 credentials: CredentialSource::DefaultChain,
                 transport: None,
                 ca_bundle: None,
@@ -183,7 +187,7 @@ impl AwsConfig {
 /// Builds an [`AwsConfig`]; empty texts count as not given.
 #[derive(Clone, Debug)]
 pub struct AwsConfigBuilder {
-    config: AwsConfig,
+    pub(crate) config: AwsConfig,
 }
 
 impl AwsConfigBuilder {

@@ -43,6 +43,8 @@ pub mod limits;
 #[cfg(feature = "sdk")]
 mod memory;
 #[cfg(feature = "sdk")]
+mod pace;
+#[cfg(feature = "sdk")]
 mod permissions;
 #[cfg(feature = "sdk")]
 mod release;
@@ -64,5 +66,6 @@ pub use self::{
     backend::AwsBackend,
     config::{AwsConfig, AwsConfigBuilder, AwsConfigError, HTTP_TIMEOUT_DEFAULT, ImdsMode},
     counts::{ActionCount, Call, CallCounts, CallObserver, Outcome},
+    pace::{CallClass, CallPace, PaceReport},
     upkeep::{GroupSync, Swept, Upkeep, UpkeepConfig, UpkeepStatus},
 };

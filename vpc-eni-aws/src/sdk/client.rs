@@ -1,6 +1,10 @@
 //! Makes the EC2 client.
 
-use std::sync::Arc;
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::Duration,
+};
 
 use aws_config::{
     BehaviorVersion, ConfigLoader, FrameworkMetadata, Region,
@@ -8,13 +12,18 @@ use aws_config::{
     retry::RetryConfig, timeout::TimeoutConfig,
 };
 use aws_sdk_ec2::config::{Credentials, SharedHttpClient};
+use vpc_ipam_core::id::InstanceId;
 
-use super::Sdk;
+use super::{
+    Sdk,
+    paced::{Gate, Retries},
+};
 use crate::{
     config::{AwsConfig, CredentialSource, SDK_ATTEMPTS, USER_AGENT_NAME},
     counts::Recorder,
     http,
     imds::Imds,
+    pace::Pacer,
 };
 
 /// Version in the user agent of a build that was not told its own.
@@ -25,7 +34,9 @@ pub(crate) async fn connect(
     config: &AwsConfig,
     region: String,
     imds: &Imds,
+    node: Option<&InstanceId>,
     recorder: Arc<Recorder>,
+    pacer: Arc<Pacer>,
 ) -> Sdk {
     let region = Region::new(region);
     // Given in code, so that the SDK does not read AWS_MAX_ATTEMPTS, where 0 makes it panic.
@@ -35,7 +46,7 @@ pub(crate) async fn connect(
     let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
         .http_client(http.clone())
         .region(region.clone())
-        .retry_config(retries)
+        .retry_config(retries.clone())
         .timeout_config(timeouts);
     let version = config.version.clone().unwrap_or_else(|| VERSION_UNKNOWN.to_owned());
     if let Ok(metadata) = FrameworkMetadata::new(USER_AGENT_NAME, Some(version)) {
@@ -43,12 +54,19 @@ pub(crate) async fn connect(
     }
     loader = with_credentials(loader, config, region, http, imds).await;
     let shared = loader.load().await;
-    let mut builder = aws_sdk_ec2::config::Builder::from(&shared);
+    let mut hasher = DefaultHasher::new();
+    node.hash(&mut hasher);
+    let seed = hasher.finish();
+    let mut builder = aws_sdk_ec2::config::Builder::from(&shared)
+        // The pause before a retry is ours to choose: the SDK's is cut to nothing.
+        .retry_config(retries.with_initial_backoff(Duration::from_millis(1)))
+        .interceptor(Gate)
+        .retry_classifier(Retries { pacer: Arc::clone(&pacer), seed });
     // Only for EC2: the credential providers must not be sent there.
     if let Some(url) = &config.ec2_endpoint {
         builder = builder.endpoint_url(url);
     }
-    Sdk { client: aws_sdk_ec2::Client::from_conf(builder.build()), recorder }
+    Sdk { client: aws_sdk_ec2::Client::from_conf(builder.build()), recorder, pacer }
 }
 
 async fn with_credentials(

@@ -10,6 +10,7 @@ mod enis;
 mod failure;
 #[cfg(feature = "emulator")]
 mod in_process;
+mod paced;
 mod subnets;
 mod types;
 mod upkeep;
@@ -33,6 +34,7 @@ pub(crate) use self::client::connect;
 use crate::{
     classify::{Failure, classify},
     counts::{Call, Outcome, Recorder},
+    pace::Pacer,
 };
 
 /// Pages read at the most. An instance has at most 768 ENIs, but EC2 may return short pages; an
@@ -58,10 +60,11 @@ impl fmt::Debug for Transport {
 pub(crate) struct Sdk {
     client: Client,
     recorder: Arc<Recorder>,
+    pacer: Arc<Pacer>,
 }
 
 impl Sdk {
-    /// Awaits one call; counts, times and classifies it.
+    /// Makes one call when it is its turn; counts, times and classifies it.
     async fn call<T, E>(
         &self,
         action: &str,
@@ -81,9 +84,10 @@ impl Sdk {
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
+        let paced = self.pacer.turn(action).await.map_err(Failure::HeldBack)?;
         self.recorder.ec2_request(action);
         let start = Instant::now();
-        let result = answer.await.map_err(|error| failure::read(&error));
+        let result = paced::sending(paced, answer).await.map_err(|error| failure::read(&error));
         let outcome = match &result {
             Ok(_) => Outcome::Ok,
             Err(Failure::Refused { code, .. }) => Outcome::Refused(code),

@@ -15,7 +15,7 @@ use vpc_ipam_core::{
 };
 
 use super::{Upkeep, UpkeepConfig, record::SECURITY_GROUPS};
-use crate::imds::paths::Item;
+use crate::{imds::paths::Item, pace::in_background};
 
 /// How often the groups of the primary ENI are read: the reference's number. It costs one request to
 /// metadata, none to EC2.
@@ -102,7 +102,7 @@ impl Upkeep {
         let mut result = GroupSync::default();
         let mut last = None;
         for eni in differing {
-            match self.set_groups(&eni, &groups).await {
+            match in_background(self.set_groups(&eni, &groups)).await {
                 Ok(true) => {
                     tracing::info!(%eni, ?groups, "security groups set");
                     result.pushed += 1;

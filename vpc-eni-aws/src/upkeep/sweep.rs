@@ -26,6 +26,7 @@ use super::{
 use crate::{
     api::Ec2Api,
     counts::step,
+    pace::{once, sweeping},
     tags::{CREATED_AT, rfc3339},
     wait::{Backoff, DELETE, TAGS, may_pass},
 };
@@ -88,6 +89,10 @@ impl Upkeep {
     /// If the ENIs cannot be listed: then nothing was changed. One that cannot be deleted is counted, and
     /// named by [`status`](Self::status).
     pub async fn sweep(&self) -> Result<Swept, CloudError> {
+        sweeping(self.round()).await
+    }
+
+    async fn round(&self) -> Result<Swept, CloudError> {
         let me = self.backend.identity().await?;
         let cluster = self.backend.config.cluster_name.clone();
         let scope = Scope { vpc: me.vpc.clone(), cluster };
@@ -197,7 +202,7 @@ impl Upkeep {
                 Verdict::Keep => Ok(()),
             }
         });
-        match changed.await {
+        match once(changed).await {
             Ok(()) => Ok(Change::Done),
             Err(error) if error.kind == CloudErrorKind::Gone => Ok(Change::Gone),
             Err(error) => {

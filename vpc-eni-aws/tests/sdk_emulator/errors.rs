@@ -6,7 +6,10 @@ use vpc_ipam_core::{
     testkit::ec2::{Ec2Action, Ec2Error},
 };
 
-use crate::support::{Cloud, m5_large, one, prefixes, secondary, sorted};
+use crate::{
+    in_process::{self, in_virtual_time},
+    support::{Cloud, m5_large, one, prefixes, secondary, sorted},
+};
 
 fn fail(cloud: &Cloud, action: Ec2Action, code: &'static str, times: u32) {
     let error = Ec2Error::new(code, "injected");
@@ -84,26 +87,27 @@ async fn codes_arrive_as_kinds() {
     }
 }
 
-#[tokio::test]
-async fn throttling_and_internal_errors_are_tried_three_times() {
-    let cloud = Cloud::start(&m5_large());
-    let eni = cloud.primary();
-    let action = Ec2Action::AssignPrivateIpAddresses;
-    let count = AddressCount::Secondary(1);
-    cloud.world().faults_mut().fail(action, Ec2Error::throttled(), 2);
-    assert_eq!(cloud.backend.assign_addresses(&eni, count).await.unwrap().len(), 1);
-    assert_eq!(cloud.world().calls()[&action], 3);
-    // The caller made one call.
-    assert_eq!(cloud.backend.call_counts().ec2[action.as_str()].requests, 1);
-
-    cloud.world().faults_mut().fail(action, Ec2Error::throttled(), 3);
-    let error = cloud.backend.assign_addresses(&eni, count).await.unwrap_err();
-    assert_eq!(error.kind, Kind::Throttled);
-    assert_eq!(cloud.world().calls()[&action], 6);
-
-    cloud.world().faults_mut().fail(action, Ec2Error::internal(), 3);
-    let error = cloud.backend.assign_addresses(&eni, count).await.unwrap_err();
-    assert_eq!(error.kind, Kind::Unreachable);
+#[test]
+fn throttling_and_internal_errors_are_tried_three_times() {
+    in_virtual_time(async {
+        let action = Ec2Action::AssignPrivateIpAddresses;
+        for (error, times, expected) in [
+            (Ec2Error::throttled(), 2, Ok(1)),
+            (Ec2Error::throttled(), 3, Err(Kind::Throttled)),
+            (Ec2Error::internal(), 2, Ok(1)),
+            (Ec2Error::internal(), 3, Err(Kind::Unreachable)),
+        ] {
+            let (emulator, backend) = in_process::cloud();
+            let world = || emulator.world().lock().unwrap();
+            let eni = world().instances()[0].primary_eni.clone();
+            world().faults_mut().fail(action, error.clone(), times);
+            let added = backend.assign_addresses(&eni, AddressCount::Secondary(1)).await;
+            assert_eq!(added.map(|a| a.len()).map_err(|e| e.kind), expected, "{error:?} {times}");
+            assert_eq!(world().calls()[&action], 3);
+            // The caller made one call.
+            assert_eq!(backend.call_counts().ec2[action.as_str()].requests, 1);
+        }
+    });
 }
 
 #[tokio::test]

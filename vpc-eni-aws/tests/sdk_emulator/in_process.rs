@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::Instant;
 use vpc_eni_aws::{
-    AwsBackend, AwsConfig,
+    AwsBackend, AwsConfig, AwsConfigBuilder,
     emulator::{Emulator, tokio_clock},
 };
 use vpc_ipam_core::{
@@ -26,13 +26,19 @@ pub(crate) fn in_virtual_time(test: impl Future<Output = ()>) {
     runtime.block_on(test);
 }
 
-fn cloud() -> (Emulator, AwsBackend) {
+pub(crate) fn cloud() -> (Emulator, AwsBackend) {
+    with(|config| config)
+}
+
+pub(crate) fn with(
+    change: impl FnOnce(AwsConfigBuilder) -> AwsConfigBuilder,
+) -> (Emulator, AwsBackend) {
     let delays = Delays { attach: Duration::from_secs(20), ..Delays::USUAL };
     let clock = tokio_clock();
     let world = m5_large().delays(delays).start(clock()).build().unwrap();
     let instance = world.instances()[0].id.clone();
     let emulator = Emulator::new(Arc::new(Mutex::new(world)), clock);
-    let config = AwsConfig::builder().in_process(&emulator, &instance).build().unwrap();
+    let config = change(AwsConfig::builder().in_process(&emulator, &instance)).build().unwrap();
     (emulator, AwsBackend::new(config).unwrap())
 }
 

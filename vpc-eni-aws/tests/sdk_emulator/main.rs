@@ -8,6 +8,7 @@ mod ipv6;
 mod life_cycle;
 mod limits;
 mod metadata;
+mod pace;
 mod places;
 mod process;
 mod refresh;
