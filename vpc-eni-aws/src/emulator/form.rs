@@ -39,6 +39,11 @@ impl Form {
         Ok(Self { path: String::new(), values })
     }
 
+    /// The values that nobody has read yet.
+    pub(super) fn all_values(&self) -> Vec<String> {
+        self.values.values().cloned().collect()
+    }
+
     /// A text, if it is given.
     pub(super) fn text(&mut self, name: &str) -> Option<String> {
         self.values.remove(name)

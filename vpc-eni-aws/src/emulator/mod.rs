@@ -35,7 +35,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod control;
 mod ec2;
+mod faults;
 mod file;
 mod form;
 mod imds;
@@ -44,6 +46,11 @@ mod server;
 mod world_file;
 mod xml;
 
+pub use control::{
+    AttachmentState, CONTROL_PATH, Change, ChangeError, CreateEni, EniState, FaultState,
+    InstanceState, State, SubnetState, VpcState,
+};
+pub use faults::{Ec2Fault, Faults, MetadataFault, Timing};
 pub use file::{FileError, FileProblem};
 pub use imds::{TOKEN_TTL_SECONDS_MAX, TOKEN_TTL_SECONDS_MIN};
 pub use server::{Clock, Emulator, Service, serve, tokio_clock, wall_clock};

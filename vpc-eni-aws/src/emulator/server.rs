@@ -20,7 +20,11 @@ use vpc_ipam_core::{
     time::Time,
 };
 
-use super::{FileError, WorldFile, ec2, imds};
+use super::{
+    Faults, FileError, MetadataFault, WorldFile, ec2,
+    faults::{Before, Latencies},
+    imds,
+};
 
 /// What time it is in the world.
 pub type Clock = Arc<dyn Fn() -> Time + Send + Sync>;
@@ -80,6 +84,8 @@ pub(super) struct Shared {
     next_tick: Mutex<Option<Time>>,
     requests: AtomicU64,
     pub(super) imds: imds::State,
+    pub(super) latencies: Latencies,
+    pub(super) before_faults: Mutex<Option<Before>>,
 }
 
 impl fmt::Debug for Emulator {
@@ -100,6 +106,8 @@ impl Emulator {
                 next_tick: Mutex::new(None),
                 requests: AtomicU64::new(0),
                 imds: imds::State::default(),
+                latencies: Latencies::default(),
+                before_faults: Mutex::new(None),
             }),
         }
     }
@@ -163,10 +171,10 @@ impl Emulator {
         imds::service(Arc::clone(&self.shared), instance.clone())
     }
 
-    /// Lets the next `times` metadata requests whose path starts with `path` fail with `status`. The
-    /// token is at `/latest/api/token`.
+    /// Lets the next `times` metadata requests at or below `path` fail with `status`. The token is at
+    /// `/latest/api/token`.
     pub fn fail_imds(&self, path: &str, status: u16, times: u32) {
-        self.shared.imds.fail(path, status, times);
+        self.inject(&Faults::new().metadata(MetadataFault::status(status, path).times(times)));
     }
 }
 

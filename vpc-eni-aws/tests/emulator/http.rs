@@ -42,7 +42,7 @@ pub(crate) async fn request(
     let (head, body) = reply.split_once("\r\n\r\n").unwrap();
     let (status, headers) = head.split_once("\r\n").unwrap();
     let status = status.split(' ').nth(1).unwrap().parse().unwrap();
-    let length = headers.to_lowercase().contains("content-length");
+    let length = status == 204 || headers.to_lowercase().contains("content-length");
     assert!(length, "the test client does not understand chunks: {headers}");
     Reply { status, headers: headers.to_owned(), body: body.to_owned() }
 }

@@ -4,7 +4,9 @@
 
 mod actions;
 mod changes;
+mod control;
 mod errors;
+mod faults;
 mod golden;
 mod http;
 mod metadata;
@@ -49,7 +51,7 @@ impl Bed {
             Arc::new(Mutex::new(world)),
             Arc::new(move || Time::from_millis(hand.load(Ordering::SeqCst))),
         );
-        let ec2 = start(emulator.ec2_router());
+        let ec2 = start(emulator.ec2_router().and(emulator.control_router()));
         let imds = start(emulator.imds_router(&instance));
         Self { emulator, instance, clock, ec2, imds }
     }
@@ -90,7 +92,11 @@ impl Bed {
     }
 
     pub(crate) async fn raw(&self, body: &str) -> Reply {
-        request(self.ec2, "POST", "/", &[], body).await
+        self.at("POST", "/", body).await
+    }
+
+    pub(crate) async fn at(&self, method: &str, path: &str, body: &str) -> Reply {
+        request(self.ec2, method, path, &[], body).await
     }
 
     /// Posts `Action=…&Version=…` and more.

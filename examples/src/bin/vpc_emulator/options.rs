@@ -23,6 +23,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE")]
     pub(crate) world: Option<PathBuf>,
 
+    /// What goes wrong, from the start on.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) faults: Option<PathBuf>,
+
     /// End also when standard input closes, so that a test that dies leaves nothing behind.
     #[arg(long)]
     pub(crate) until_stdin_closes: bool,

@@ -10,6 +10,8 @@ pub(crate) struct Ready {
     /// Endpoint of metadata by instance, in the order of the world.
     #[serde(serialize_with = "as_object")]
     pub(crate) instances: Vec<(String, String)>,
+    /// Where the state is shown, and faults and changes are taken.
+    pub(crate) control: String,
 }
 
 fn as_object<S: Serializer>(pairs: &[(String, String)], to: S) -> Result<S::Ok, S::Error> {
@@ -26,10 +28,11 @@ mod tests {
         let ready = Ready {
             ec2: url(1),
             instances: vec![("i-z".to_owned(), url(2)), ("i-a".to_owned(), url(3))],
+            control: url(1) + "/_control",
         };
         assert_eq!(
             serde_json::to_string(&ready)?,
-            r#"{"ec2":"http://127.0.0.1:1","instances":{"i-z":"http://127.0.0.1:2","i-a":"http://127.0.0.1:3"}}"#
+            r#"{"ec2":"http://127.0.0.1:1","instances":{"i-z":"http://127.0.0.1:2","i-a":"http://127.0.0.1:3"},"control":"http://127.0.0.1:1/_control"}"#
         );
         Ok(())
     }

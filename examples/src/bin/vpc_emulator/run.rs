@@ -14,7 +14,9 @@ use tokio::{
     sync::{oneshot, watch},
     task::JoinSet,
 };
-use vpc_eni_aws::emulator::{Emulator, Service, WorldFile, serve, wall_clock};
+use vpc_eni_aws::emulator::{
+    CONTROL_PATH, Emulator, Faults, Service, WorldFile, serve, wall_clock,
+};
 
 use crate::{
     listeners::{bind, bind_imds, url},
@@ -44,7 +46,13 @@ fn emulator(options: &Options) -> anyhow::Result<Emulator> {
         Some(path) => WorldFile::parse(&path.display().to_string(), &read(path)?)?,
         None => WorldFile::standard()?,
     };
-    Ok(Emulator::from_file(&file, wall_clock())?)
+    let faults = match &options.faults {
+        Some(path) => Faults::parse(&path.display().to_string(), &read(path)?)?,
+        None => Faults::new(),
+    };
+    let emulator = Emulator::from_file(&file, wall_clock())?;
+    emulator.inject(&faults);
+    Ok(emulator)
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
@@ -60,7 +68,8 @@ async fn serve_all(options: &Options, emulator: &Emulator) -> anyhow::Result<()>
     };
     let ec2 = bind("EC2", "--ec2", options.ec2)?;
     let imds = bind_imds(options.imds, ids.len())?;
-    let mut ready = Ready { ec2: url(&ec2)?, instances: Vec::new() };
+    let mut ready = Ready { ec2: url(&ec2)?, instances: Vec::new(), control: String::new() };
+    ready.control = format!("{}{CONTROL_PATH}", ready.ec2);
     let (stop, stopped) = watch::channel(false);
     let mut servers = JoinSet::new();
     let mut start = |listener, service: Service| {
@@ -71,7 +80,7 @@ async fn serve_all(options: &Options, emulator: &Emulator) -> anyhow::Result<()>
         };
         servers.spawn(serve(listener, service, shutdown));
     };
-    start(ec2, emulator.ec2_router());
+    start(ec2, emulator.ec2_router().and(emulator.control_router()));
     for (id, listener) in ids.iter().zip(imds) {
         ready.instances.push((id.to_string(), url(&listener)?));
         start(listener, emulator.imds_router(id));

@@ -7,7 +7,7 @@ mod hostile;
 mod interfaces;
 mod render;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -44,8 +44,9 @@ async fn handle(
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let request_id = shared.request_id();
+    let mut late = Duration::ZERO;
     let answer = match body {
-        Ok(body) => answer(&shared, &body, &request_id),
+        Ok(body) => answer(&shared, &body, &request_id, &mut late),
         Err(rejection) => Err(Ec2Error::new("MalformedQueryString", rejection.body_text())),
     };
     let (status, xml) = match answer {
@@ -54,16 +55,26 @@ async fn handle(
     };
     // Told before the answer goes out: a client that has an address must be able to use it.
     shared.settle().await;
+    if !late.is_zero() {
+        tokio::time::sleep(late).await;
+    }
     (status, [(header::CONTENT_TYPE, "text/xml;charset=UTF-8")], xml).into_response()
 }
 
-fn answer(shared: &Shared, body: &[u8], request_id: &str) -> Result<String, Ec2Error> {
+/// `late`: how much later the answer is to go out.
+fn answer(
+    shared: &Shared,
+    body: &[u8],
+    request_id: &str,
+    late: &mut Duration,
+) -> Result<String, Ec2Error> {
     let mut form = Form::parse(body)?;
     let action: Ec2Action = form.required("Action")?.parse()?;
     check_version(&form.required("Version")?)?;
     let dry_run = form.value("DryRun")?.unwrap_or(false);
     let now = shared.now();
     let mut world = shared.world();
+    *late = shared.latencies.delay(action, || form.all_values(), &world, now);
     let before = world.calls().get(&action).copied();
     let mut inner = Xml::default();
     inner.text("requestId", request_id);

@@ -44,6 +44,19 @@ impl DelaysSpec {
     }
 }
 
+impl From<Delays> for DelaysSpec {
+    fn from(delays: Delays) -> Self {
+        Self {
+            preset: None,
+            attach: Some(Span(delays.attach)),
+            detach: Some(Span(delays.detach)),
+            attach_to_imds: Some(Span(delays.attach_to_imds)),
+            address_to_imds: Some(Span(delays.address_to_imds)),
+            link_after_attach: Some(Span(delays.link_after_attach)),
+        }
+    }
+}
+
 /// `[consistency]`: what is not given stays as it is.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(deny_unknown_fields)]
@@ -63,10 +76,24 @@ impl ConsistencySpec {
     }
 }
 
+impl From<Consistency> for ConsistencySpec {
+    fn from(consistency: Consistency) -> Self {
+        Self {
+            lag: Some(Span(consistency.lag)),
+            monotonic: Some(consistency.monotonic),
+            unseen: Some(Span(consistency.unseen)),
+        }
+    }
+}
+
 /// `[throttling]`: replaces what was there.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(from = "ThrottlingKeys")]
+pub(in crate::emulator) struct ThrottlingSpec(pub(in crate::emulator) RequestRates);
+
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in crate::emulator) struct ThrottlingSpec {
+struct ThrottlingKeys {
     #[serde(default)]
     limits: Limits,
     everything: Option<RateSpec>,
@@ -74,7 +101,7 @@ pub(in crate::emulator) struct ThrottlingSpec {
     actions: BTreeMap<ActionName, RateSpec>,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Limits {
     Documented,
@@ -82,7 +109,7 @@ enum Limits {
     Unlimited,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RateSpec {
     size: u32,
@@ -95,17 +122,18 @@ impl From<RateSpec> for Rate {
     }
 }
 
-impl ThrottlingSpec {
-    pub(in crate::emulator) fn rates(&self) -> RequestRates {
-        let mut rates = match self.limits {
+impl From<ThrottlingKeys> for ThrottlingSpec {
+    fn from(keys: ThrottlingKeys) -> Self {
+        let mut rates = match keys.limits {
             Limits::Documented => RequestRates::documented(),
             Limits::Unlimited => RequestRates::unlimited(),
         };
-        if let Some(rate) = self.everything {
+        if let Some(rate) = keys.everything {
             rates = rates.with_everything(rate.into());
         }
-        self.actions
-            .iter()
-            .fold(rates, |rates, (action, rate)| rates.with(action.0, (*rate).into()))
+        let add = |rates: RequestRates, (action, rate): (&ActionName, &RateSpec)| {
+            rates.with(action.0, (*rate).into())
+        };
+        Self(keys.actions.iter().fold(rates, add))
     }
 }

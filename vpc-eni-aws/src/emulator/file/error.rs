@@ -90,6 +90,21 @@ impl Source {
         })
     }
 
+    /// Parses JSON.
+    pub(in crate::emulator) fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, FileError> {
+        serde_json::from_str(&self.text).map_err(|error| {
+            let text = error.to_string();
+            // The place is told in front.
+            let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
+            FileError {
+                file: self.file.clone(),
+                line: error.line(),
+                column: error.column(),
+                problem: FileProblem::Malformed(text.to_owned()),
+            }
+        })
+    }
+
     /// A mistake at that place.
     pub(in crate::emulator) fn error(&self, at: &Range<usize>, problem: FileProblem) -> FileError {
         let before = self.text.get(..at.start).unwrap_or(&self.text);

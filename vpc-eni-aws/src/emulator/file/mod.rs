@@ -7,6 +7,7 @@ mod span;
 
 pub use self::error::{FileError, FileProblem};
 pub(super) use self::{
+    action::ActionName,
     conditions::{ConsistencySpec, DelaysSpec, ThrottlingSpec},
     error::{Source, is_word},
     span::Span,

@@ -19,7 +19,10 @@ use vpc_ipam_core::{id::InstanceId, time::Time};
 
 use self::tokens::Tokens;
 pub use self::tokens::{TOKEN_TTL_SECONDS_MAX, TOKEN_TTL_SECONDS_MIN};
-use super::server::{Service, Shared, lock};
+use super::{
+    faults::{Answer, MetadataFaults, omit},
+    server::{Service, Shared, lock},
+};
 
 const TOKEN_PATH: &str = "/latest/api/token";
 const TTL_HEADER: HeaderName = HeaderName::from_static("x-aws-ec2-metadata-token-ttl-seconds");
@@ -29,39 +32,21 @@ const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-aws-ec2-metadata-tok
 #[derive(Debug, Default)]
 pub(super) struct State {
     tokens: Mutex<Tokens>,
-    faults: Mutex<Vec<Fault>>,
+    pub(super) faults: MetadataFaults,
     v1: AtomicBool,
 }
 
-#[derive(Debug)]
-struct Fault {
-    path: String,
-    status: u16,
-    times: u32,
-}
-
 impl State {
-    pub(super) fn fail(&self, path: &str, status: u16, times: u32) {
-        if times > 0 {
-            lock(&self.faults).push(Fault { path: path.to_owned(), status, times });
-        }
-    }
-
     pub(super) fn heal(&self) {
-        lock(&self.faults).clear();
+        self.faults.clear();
     }
 
     pub(super) fn allow_v1(&self, allowed: bool) {
         self.v1.store(allowed, Ordering::Relaxed);
     }
 
-    fn fault(&self, path: &str) -> Option<StatusCode> {
-        let mut faults = lock(&self.faults);
-        let fault = faults.iter_mut().find(|f| path.starts_with(&f.path))?;
-        fault.times = fault.times.saturating_sub(1);
-        let status = fault.status;
-        faults.retain(|f| f.times > 0);
-        Some(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR))
+    pub(super) fn allows_v1(&self) -> bool {
+        self.v1.load(Ordering::Relaxed)
     }
 }
 
@@ -77,13 +62,22 @@ pub(super) fn service(shared: Arc<Shared>, instance: InstanceId) -> Service {
 
 async fn handle(AxumState(server): AxumState<Server>, request: Request) -> Response {
     let path = request.uri().path();
-    if let Some(status) = server.shared.imds.fault(path) {
-        return status.into_response();
+    let met = {
+        let (now, world) = (server.shared.now(), server.shared.world());
+        server.shared.imds.faults.met(&server.instance, path, world.calls(), now)
+    };
+    if !met.delay.is_zero() {
+        tokio::time::sleep(met.delay).await;
+    }
+    match met.answer {
+        None => {}
+        Some(Answer::Status(status)) => return refusal(status).into_response(),
+        Some(Answer::Body(body)) => {
+            return ([(header::CONTENT_TYPE, text())], body).into_response();
+        }
     }
     if let Some(status) = server.shared.world().imds_status(&server.instance) {
-        return StatusCode::from_u16(status)
-            .unwrap_or(StatusCode::SERVICE_UNAVAILABLE)
-            .into_response();
+        return refusal(status).into_response();
     }
     match (request.method(), path) {
         (&Method::PUT, TOKEN_PATH) => server.token(request.headers()),
@@ -117,9 +111,13 @@ impl Server {
         let view = {
             let mut world = self.shared.world();
             world.advance(now);
-            world.imds_view(&self.instance, now)
+            let faults = self.shared.imds.faults.omissions(&self.instance, world.calls(), now);
+            world.imds_view(&self.instance, now).map(|mut view| {
+                let gone = omit(&faults, &mut view);
+                (view, gone)
+            })
         };
-        match view.and_then(|view| tree::read(&view, path, now)) {
+        match view.and_then(|(view, gone)| tree::read(&view, &gone, path, now)) {
             Some(body) => ([(header::CONTENT_TYPE, text())], body).into_response(),
             None => StatusCode::NOT_FOUND.into_response(),
         }
@@ -131,11 +129,15 @@ impl Server {
     fn may_read(&self, headers: &HeaderMap, now: Time) -> bool {
         let state = &self.shared.imds;
         let Some(token) = headers.get(TOKEN_HEADER) else {
-            return state.v1.load(Ordering::Relaxed);
+            return state.allows_v1();
         };
         let token = token.to_str().ok();
         token.is_some_and(|t| lock(&state.tokens).is_valid(&self.instance, t, now))
     }
+}
+
+fn refusal(status: u16) -> StatusCode {
+    StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE)
 }
 
 fn text() -> String {

@@ -14,9 +14,13 @@ use crate::emulator::rfc3339;
 /// An AMI, which the model does not have.
 const IMAGE: &str = "ami-00000000000000000";
 
-/// The value at `path`, or the listing of the directory there; `None` if there is neither.
-pub(super) fn read(view: &ImdsView, path: &str, now: Time) -> Option<String> {
-    let tree = tree(view, now);
+/// The value at `path`, or the listing of the directory there; `None` if there is neither. `gone` are
+/// paths below `latest/meta-data/` that are left out.
+pub(super) fn read(view: &ImdsView, gone: &[String], path: &str, now: Time) -> Option<String> {
+    let mut tree = tree(view, now);
+    for key in gone {
+        tree.remove(&format!("latest/meta-data/{key}"));
+    }
     let path = path.trim_start_matches('/');
     let path = path.strip_suffix('/').unwrap_or(path);
     if let Some(value) = tree.get(path) {

@@ -55,7 +55,9 @@ impl<'a> Builder<'a> {
         self.world.advance(self.start);
         self.world.set_delays(delays.over(self.world.delays()));
         self.world.set_consistency(consistency.over(self.world.consistency()));
-        self.world.set_request_rates(&throttling.rates());
+        if let Some(throttling) = throttling {
+            self.world.set_request_rates(&throttling.0);
+        }
         Ok(self.world)
     }
 

@@ -30,8 +30,7 @@ pub(super) struct Root {
     pub(super) delays: DelaysSpec,
     #[serde(default)]
     pub(super) consistency: ConsistencySpec,
-    #[serde(default)]
-    pub(super) throttling: ThrottlingSpec,
+    pub(super) throttling: Option<ThrottlingSpec>,
     pub(super) vpcs: Vec<VpcSpec>,
     #[serde(default)]
     pub(super) instances: Vec<Spanned<InstanceSpec>>,

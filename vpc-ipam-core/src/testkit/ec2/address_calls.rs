@@ -48,7 +48,9 @@ impl World {
         request: &AssignPrivateIpAddresses,
         now: Time,
     ) -> Result<Assigned, Ec2Error> {
-        let twist = self.before_call(Ec2Action::AssignPrivateIpAddresses, now)?.whole()?;
+        let twist = self
+            .before_call(Ec2Action::AssignPrivateIpAddresses, &[request.eni.as_str()], now)?
+            .whole()?;
         self.visible_eni(&request.eni)?;
         let request =
             AssignPrivateIpAddresses { ipv4: request.ipv4.fewer(&twist), ..request.clone() };
@@ -102,7 +104,8 @@ impl World {
         request: &UnassignPrivateIpAddresses,
         now: Time,
     ) -> Result<(), Ec2Error> {
-        let twist = self.before_call(Ec2Action::UnassignPrivateIpAddresses, now)?;
+        let twist =
+            self.before_call(Ec2Action::UnassignPrivateIpAddresses, &[request.eni.as_str()], now)?;
         self.visible_eni(&request.eni)?;
         let mut request = request.clone();
         if let Some(n) = twist.partly() {

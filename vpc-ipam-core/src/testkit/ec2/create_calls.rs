@@ -27,7 +27,9 @@ impl World {
         request: &CreateNetworkInterface,
         now: Time,
     ) -> Result<Eni, Ec2Error> {
-        let twist = self.before_call(Ec2Action::CreateNetworkInterface, now)?.whole()?;
+        let twist = self
+            .before_call(Ec2Action::CreateNetworkInterface, &[request.subnet.as_str()], now)?
+            .whole()?;
         let created = self.create_or_replay(request, &twist);
         twist.answer(created)
     }

@@ -83,7 +83,8 @@ impl World {
     ) -> Result<Page<Eni>, Ec2Error> {
         let everything =
             request.filters.is_empty() && request.ids.is_empty() && request.max_results.is_none();
-        self.before_reading(Ec2Action::DescribeNetworkInterfaces, everything, now)?;
+        let names: Vec<&str> = request.ids.iter().map(EniId::as_str).collect();
+        self.before_reading(Ec2Action::DescribeNetworkInterfaces, everything, &names, now)?;
         let seen = self.look(reader(request));
         for id in &request.ids {
             seen.eni(self, id).ok_or_else(|| Ec2Error::eni_not_found(id))?;
@@ -120,7 +121,8 @@ impl World {
         ids: &[InstanceId],
         now: Time,
     ) -> Result<Vec<DescribedInstance>, Ec2Error> {
-        self.before_reading(Ec2Action::DescribeInstances, ids.is_empty(), now)?;
+        let names: Vec<&str> = ids.iter().map(InstanceId::as_str).collect();
+        self.before_reading(Ec2Action::DescribeInstances, ids.is_empty(), &names, now)?;
         if let Some(id) = ids.iter().find(|id| self.instance(id).is_none()) {
             return Err(Ec2Error::instance_not_found(id));
         }
@@ -143,7 +145,8 @@ impl World {
         names: &[String],
         now: Time,
     ) -> Result<Vec<&'static InstanceType>, Ec2Error> {
-        self.before_reading(Ec2Action::DescribeInstanceTypes, names.is_empty(), now)?;
+        let wanted: Vec<&str> = names.iter().map(String::as_str).collect();
+        self.before_reading(Ec2Action::DescribeInstanceTypes, names.is_empty(), &wanted, now)?;
         if names.is_empty() {
             return Ok(instance_types().iter().collect());
         }
@@ -174,7 +177,8 @@ impl World {
         now: Time,
     ) -> Result<Vec<Subnet>, Ec2Error> {
         let everything = ids.is_empty() && filters.is_empty();
-        self.before_reading(Ec2Action::DescribeSubnets, everything, now)?;
+        let names: Vec<&str> = ids.iter().map(SubnetId::as_str).collect();
+        self.before_reading(Ec2Action::DescribeSubnets, everything, &names, now)?;
         if let Some(id) = ids.iter().find(|id| self.subnet(id).is_none()) {
             return Err(Ec2Error::subnet_not_found(id));
         }

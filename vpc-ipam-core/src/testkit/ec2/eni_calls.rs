@@ -31,7 +31,13 @@ impl World {
         request: &AttachNetworkInterface,
         now: Time,
     ) -> Result<String, Ec2Error> {
-        let twist = self.before_call(Ec2Action::AttachNetworkInterface, now)?.whole()?;
+        let twist = self
+            .before_call(
+                Ec2Action::AttachNetworkInterface,
+                &[request.eni.as_str(), request.instance.as_str()],
+                now,
+            )?
+            .whole()?;
         self.visible_eni(&request.eni)?;
         let delays = self.delays;
         let attached = self.attach(request, delays);
@@ -74,7 +80,13 @@ impl World {
         request: &ModifyNetworkInterfaceAttribute,
         now: Time,
     ) -> Result<(), Ec2Error> {
-        let twist = self.before_call(Ec2Action::ModifyNetworkInterfaceAttribute, now)?.whole()?;
+        let twist = self
+            .before_call(
+                Ec2Action::ModifyNetworkInterfaceAttribute,
+                &[request.eni().as_str()],
+                now,
+            )?
+            .whole()?;
         let modified = self.modify(request);
         twist.answer(modified)
     }
@@ -91,18 +103,29 @@ impl World {
                 self.touch(eni);
             }
             ModifyNetworkInterfaceAttribute::Groups { eni, groups } => {
-                let vpc = self.visible_eni(eni)?.vpc.clone();
-                if groups.is_empty() {
-                    return Err(Ec2Error::invalid_value("At least one security group is required"));
-                }
-                self.check_groups(groups, &vpc)?;
-                if let Some(eni) = self.enis.get_mut(eni) {
-                    eni.groups.clone_from(groups);
-                }
-                let delay = self.delays.address_to_imds;
-                self.publish(eni, delay);
+                self.visible_eni(eni)?;
+                self.set_groups(eni, groups)?;
             }
         }
+        Ok(())
+    }
+
+    pub(super) fn set_groups(
+        &mut self,
+        eni: &EniId,
+        groups: &[SecurityGroupId],
+    ) -> Result<(), Ec2Error> {
+        let vpc = self.known_eni(eni)?.vpc.clone();
+        if groups.is_empty() {
+            return Err(Ec2Error::invalid_value("At least one security group is required"));
+        }
+        self.check_groups(groups, &vpc)?;
+        if let Some(eni) = self.enis.get_mut(eni) {
+            eni.groups = groups.to_vec();
+        }
+        self.touch(eni);
+        let delay = self.delays.address_to_imds;
+        self.publish(eni, delay);
         Ok(())
     }
 
@@ -117,16 +140,17 @@ impl World {
         request: &DetachNetworkInterface,
         now: Time,
     ) -> Result<(), Ec2Error> {
-        let twist = self.before_call(Ec2Action::DetachNetworkInterface, now)?.whole()?;
+        let eni = self.attached_as(&request.attachment).map(|eni| eni.id.clone());
+        let eni = eni.as_ref().map_or("", |eni| eni.as_str());
+        let names = [eni, request.attachment.as_str()];
+        let twist = self.before_call(Ec2Action::DetachNetworkInterface, &names, now)?.whole()?;
         let detached = self.detach(request);
         twist.answer(detached)
     }
 
     fn detach(&mut self, request: &DetachNetworkInterface) -> Result<(), Ec2Error> {
         let eni = self
-            .enis
-            .values()
-            .find(|e| e.attachment.as_ref().is_some_and(|a| a.id == request.attachment))
+            .attached_as(&request.attachment)
             .ok_or_else(|| Ec2Error::attachment_not_found(&request.attachment))?;
         if eni.is_primary() {
             return Err(Ec2Error::new(
@@ -155,7 +179,8 @@ impl World {
     /// `InvalidNetworkInterfaceID.NotFound`, `InvalidParameterValue` while it is attached, be it on
     /// its way out.
     pub fn delete_network_interface(&mut self, eni: &EniId, now: Time) -> Result<(), Ec2Error> {
-        let twist = self.before_call(Ec2Action::DeleteNetworkInterface, now)?.whole()?;
+        let twist =
+            self.before_call(Ec2Action::DeleteNetworkInterface, &[eni.as_str()], now)?.whole()?;
         self.visible_eni(eni)?;
         let deleted = self.delete(eni);
         twist.answer(deleted)
@@ -169,6 +194,11 @@ impl World {
         }
         self.remove_eni(eni);
         Ok(())
+    }
+
+    fn attached_as(&self, attachment: &str) -> Option<&Eni> {
+        let is = |a: &Attachment| a.id == attachment;
+        self.enis.values().find(|e| e.attachment.as_ref().is_some_and(is))
     }
 
     pub(super) fn known_eni(&self, eni: &EniId) -> Result<&Eni, Ec2Error> {

@@ -1,8 +1,9 @@
 //! Scripted failures of EC2 calls.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
-use super::{action::Ec2Action, error::Ec2Error};
+use super::{action::Ec2Action, error::Ec2Error, when::When};
+use crate::time::Time;
 
 /// What goes wrong with one call.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -21,16 +22,23 @@ pub enum Fault {
     Refused(Ec2Error),
 }
 
-/// Scripted faults per action: each is met so many times, then the next, then calls pass again.
-#[derive(Clone, Debug, Default)]
-pub struct Faults {
-    scripts: BTreeMap<Ec2Action, VecDeque<Script>>,
+/// A fault, the calls that it meets, and when.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Script {
+    /// The actions; empty for all.
+    pub actions: Vec<Ec2Action>,
+    /// What goes wrong. `{id}` in the message of an error stands for the id that the call names: that
+    /// of [`When::resource`], or else the first.
+    pub fault: Fault,
+    /// When.
+    pub when: When,
 }
 
-#[derive(Clone, Debug)]
-struct Script {
-    fault: Fault,
-    times: u32,
+/// Scripted faults. A call meets the first in the order of scripting that is due; one that is done, or
+/// not yet due, lets the next ones have the call.
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    scripts: Vec<Script>,
 }
 
 impl Faults {
@@ -41,8 +49,13 @@ impl Faults {
 
     /// Lets the next `times` calls of `action` meet `fault`, after the scripts already there.
     pub fn meet(&mut self, action: Ec2Action, fault: Fault, times: u32) {
-        if times > 0 {
-            self.scripts.entry(action).or_default().push_back(Script { fault, times });
+        self.add(Script { actions: vec![action], fault, when: When::times(times) });
+    }
+
+    /// Adds a script after those already there.
+    pub fn add(&mut self, script: Script) {
+        if script.when.times != Some(0) {
+            self.scripts.push(script);
         }
     }
 
@@ -51,30 +64,53 @@ impl Faults {
         self.scripts.clear();
     }
 
-    /// Calls that will still meet a fault.
+    /// Calls that will still meet a fault; faults without a number of times count as one.
     pub fn pending(&self) -> u64 {
-        self.scripts.values().flatten().map(|s| u64::from(s.times)).sum()
+        self.scripts.iter().map(|s| s.when.times.map_or(1, u64::from)).sum()
+    }
+
+    /// What is left of the scripts, in the order of scripting.
+    pub fn scripts(&self) -> &[Script] {
+        &self.scripts
     }
 
     /// The error that this call of `action` meets before it takes effect, or what else becomes of it.
-    /// Asked once per call.
-    pub(super) fn before_call(&mut self, action: Ec2Action) -> Result<Twist, Ec2Error> {
-        match self.next(action) {
+    /// Asked once per call. `calls` are those before this one; `names` are the ids that it names.
+    pub(super) fn before_call(
+        &mut self,
+        action: Ec2Action,
+        names: &[&str],
+        calls: &BTreeMap<Ec2Action, u64>,
+        now: Time,
+    ) -> Result<Twist, Ec2Error> {
+        if self.scripts.is_empty() {
+            return Ok(Twist(None));
+        }
+        let concerned = |s: &&mut Script| s.actions.is_empty() || s.actions.contains(&action);
+        let mut due = self.scripts.iter_mut().filter(concerned);
+        let met = due.find_map(|s| s.when.meets(now, calls, names).then(|| s.fault_for(names)));
+        // Scripts that wait behind the one that was met have not seen the call.
+        self.scripts.retain(|s| !s.when.is_over(now));
+        match met {
             None => Ok(Twist(None)),
             Some(Fault::Refused(error)) => Err(error),
             Some(fault) => Ok(Twist(Some(fault))),
         }
     }
+}
 
-    fn next(&mut self, action: Ec2Action) -> Option<Fault> {
-        let scripts = self.scripts.get_mut(&action)?;
-        let script = scripts.front_mut()?;
-        script.times = script.times.saturating_sub(1);
-        let fault = script.fault.clone();
-        if script.times == 0 {
-            scripts.pop_front();
+impl Script {
+    fn fault_for(&self, names: &[&str]) -> Fault {
+        let named = self.when.resource.as_deref().or(names.first().copied()).unwrap_or_default();
+        let tell = |error: &Ec2Error| {
+            Ec2Error::new(error.code.clone(), error.message.replace("{id}", named))
+        };
+        match &self.fault {
+            Fault::AnswerLost(error) => Fault::AnswerLost(tell(error)),
+            Fault::Fewer(n) => Fault::Fewer(*n),
+            Fault::Partly(n, error) => Fault::Partly(*n, tell(error)),
+            Fault::Refused(error) => Fault::Refused(tell(error)),
         }
-        Some(fault)
     }
 }
 

@@ -33,6 +33,11 @@ impl World {
         self.throttle.set(rates, now);
     }
 
+    /// Scripted faults, as they stand.
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
     /// Scripted faults.
     pub fn faults_mut(&mut self) -> &mut Faults {
         &mut self.faults
@@ -44,8 +49,14 @@ impl World {
         *self.calls.entry(action).or_default() += 1;
     }
 
-    pub(super) fn before_call(&mut self, action: Ec2Action, now: Time) -> Result<Twist, Ec2Error> {
-        self.enter(action, false, now)
+    /// `names`: the ids that the call names.
+    pub(super) fn before_call(
+        &mut self,
+        action: Ec2Action,
+        names: &[&str],
+        now: Time,
+    ) -> Result<Twist, Ec2Error> {
+        self.enter(action, false, names, now)
     }
 
     /// `everything`: neither ids nor filters nor a page size are given.
@@ -53,17 +64,28 @@ impl World {
         &mut self,
         action: Ec2Action,
         everything: bool,
+        names: &[&str],
         now: Time,
     ) -> Result<(), Ec2Error> {
         // A reading whose answer is lost is one that failed.
-        self.enter(action, everything, now)?.answer(Ok(()))
+        self.enter(action, everything, names, now)?.answer(Ok(()))
     }
 
-    fn enter(&mut self, action: Ec2Action, everything: bool, now: Time) -> Result<Twist, Ec2Error> {
+    fn enter(
+        &mut self,
+        action: Ec2Action,
+        everything: bool,
+        names: &[&str],
+        now: Time,
+    ) -> Result<Twist, Ec2Error> {
+        self.advance(now);
+        let now = self.now();
+        let passes = self.throttle.passes(action, everything, now);
+        let met = match passes {
+            true => self.faults.before_call(action, names, &self.calls, now),
+            false => Err(Ec2Error::throttled()),
+        };
         self.count_refused(action, now);
-        if !self.throttle.passes(action, everything, self.now()) {
-            return Err(Ec2Error::throttled());
-        }
-        self.faults.before_call(action)
+        met
     }
 }

@@ -35,6 +35,7 @@ impl ImdsFaults {
     /// The moment whose state is shown at `now`.
     pub(super) fn shown_at(&self, now: Time) -> Time {
         match self.frozen {
+            // One that lies ahead holds nothing back yet.
             Some((since, until)) if now < until => since.min(now),
             _ => now,
         }
@@ -72,6 +73,16 @@ impl World {
                 instance.imds.omitted.insert(eni);
             }
             ImdsFault::Status(status) => instance.imds.status = Some(status),
+        }
+    }
+
+    /// Lets the metadata of an instance show, for `time` from `from` on, what it shows at `from`, which
+    /// may lie ahead. Replaces a freeze that was there. An unknown instance is ignored.
+    pub fn freeze_imds(&mut self, instance: &InstanceId, from: Time, time: Duration) {
+        let now = self.now();
+        if let Some(instance) = self.instance_mut(instance) {
+            let since = instance.imds.shown_at(now).max(from);
+            instance.imds.frozen = Some((since, from + time));
         }
     }
 

@@ -45,7 +45,9 @@ impl World {
         request: &AssignIpv6Addresses,
         now: Time,
     ) -> Result<Vec<Prefix>, Ec2Error> {
-        let twist = self.before_call(Ec2Action::AssignIpv6Addresses, now)?.whole()?;
+        let twist = self
+            .before_call(Ec2Action::AssignIpv6Addresses, &[request.eni.as_str()], now)?
+            .whole()?;
         self.visible_eni(&request.eni)?;
         let prefixes = twist.fewer(request.prefixes);
         let assigned = self.assign_ipv6(&AssignIpv6Addresses { prefixes, ..request.clone() });
@@ -91,7 +93,9 @@ impl World {
         request: &UnassignIpv6Addresses,
         now: Time,
     ) -> Result<(), Ec2Error> {
-        let twist = self.before_call(Ec2Action::UnassignIpv6Addresses, now)?.whole()?;
+        let twist = self
+            .before_call(Ec2Action::UnassignIpv6Addresses, &[request.eni.as_str()], now)?
+            .whole()?;
         self.visible_eni(&request.eni)?;
         let taken = self.unassign_ipv6(request);
         twist.answer(taken)

@@ -36,6 +36,7 @@ mod tag_calls;
 mod tests;
 mod throttle;
 mod timers;
+mod when;
 mod world;
 
 pub use action::Ec2Action;
@@ -49,7 +50,7 @@ pub use describe_calls::{
 };
 pub use eni::{Attachment, AttachmentStatus, ConnectionTracking, Eni, EniStatus, InterfaceType};
 pub use error::{Ec2Error, WorldError, code};
-pub use faults::{Fault, Faults};
+pub use faults::{Fault, Faults, Script};
 pub use filter::Filter;
 pub(super) use ids::Random;
 pub use imds::{ImdsEni, ImdsView};
@@ -66,4 +67,5 @@ pub use request::{
 };
 pub use space::Allocation;
 pub use throttle::{Rate, RequestRates};
+pub use when::When;
 pub use world::World;

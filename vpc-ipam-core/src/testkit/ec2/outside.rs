@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     addr::Prefix,
-    id::{EniId, InstanceId, SubnetId},
+    id::{EniId, InstanceId, SecurityGroupId, SubnetId},
     time::Time,
 };
 
@@ -125,6 +125,36 @@ impl World {
             resources: vec![resource.to_owned()],
             tags: [(key.to_owned(), value.to_owned())].into(),
         })
+    }
+
+    /// Somebody gives an ENI other security groups.
+    ///
+    /// # Errors
+    ///
+    /// Those of `ModifyNetworkInterfaceAttribute`.
+    pub fn set_groups_foreign(
+        &mut self,
+        eni: &EniId,
+        groups: &[SecurityGroupId],
+        now: Time,
+    ) -> Result<(), Ec2Error> {
+        self.advance(now);
+        self.set_groups(eni, groups)
+    }
+
+    /// Somebody takes tags off an ENI, a subnet or an instance. Keys that it does not have are ignored.
+    ///
+    /// # Errors
+    ///
+    /// The `…NotFound` of the resource's kind, `InvalidID` for other kinds.
+    pub fn untag_foreign(
+        &mut self,
+        resource: &str,
+        keys: &[String],
+        now: Time,
+    ) -> Result<(), Ec2Error> {
+        self.advance(now);
+        self.untag(resource, keys)
     }
 
     /// Detaches an ENI at once, as if someone else had done it, and leaves it `available`. Unknown ids

@@ -110,6 +110,15 @@ pub enum ModifyNetworkInterfaceAttribute {
     },
 }
 
+impl ModifyNetworkInterfaceAttribute {
+    /// The ENI.
+    pub fn eni(&self) -> &EniId {
+        match self {
+            Self::DeleteOnTermination { eni, .. } | Self::Groups { eni, .. } => eni,
+        }
+    }
+}
+
 /// `DescribeNetworkInterfaces`.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct DescribeNetworkInterfaces {

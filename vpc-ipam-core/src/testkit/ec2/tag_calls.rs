@@ -35,7 +35,8 @@ impl World {
     /// The `…NotFound` of the resource's kind, `InvalidID` for other kinds, `MissingParameter`,
     /// `TagLimitExceeded`, `InvalidParameterValue` for tags that EC2 forbids.
     pub fn create_tags(&mut self, request: &CreateTags, now: Time) -> Result<(), Ec2Error> {
-        let twist = self.before_call(Ec2Action::CreateTags, now)?.whole()?;
+        let names: Vec<&str> = request.resources.iter().map(String::as_str).collect();
+        let twist = self.before_call(Ec2Action::CreateTags, &names, now)?.whole()?;
         for resource in &request.resources {
             if let Ok(id) = EniId::new(resource) {
                 self.visible_eni(&id)?;
@@ -67,6 +68,14 @@ impl World {
         Ok(())
     }
 
+    pub(super) fn untag(&mut self, resource: &str, keys: &[String]) -> Result<(), Ec2Error> {
+        self.tags_mut(resource)?.retain(|key, _| !keys.contains(key));
+        if let Ok(id) = EniId::new(resource) {
+            self.touch(&id);
+        }
+        Ok(())
+    }
+
     /// `DescribeTags`, by resource and key.
     ///
     /// # Errors
@@ -77,7 +86,7 @@ impl World {
         filters: &[Filter],
         now: Time,
     ) -> Result<Vec<DescribedTag>, Ec2Error> {
-        self.before_reading(Ec2Action::DescribeTags, filters.is_empty(), now)?;
+        self.before_reading(Ec2Action::DescribeTags, filters.is_empty(), &[], now)?;
         check_names(filters, TAG_FILTERS)?;
         let all = self.tagged().flat_map(|(kind, id, tags)| {
             tags.iter().map(move |(key, value)| DescribedTag {
