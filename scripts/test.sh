@@ -14,6 +14,15 @@ skips=$out/skips.txt
 VPC_CNI_SKIP_LOG=$(cd "$out" && pwd)/skips.txt
 export VPC_CNI_SKIP_LOG
 
+# Foreign EC2 clients and servers, which some tests talk to; without them these tests are skipped.
+foreign=${CARGO_TARGET_DIR:-target}/foreign
+if why=$(scripts/foreign.sh "$foreign"); then
+    VPC_CNI_FOREIGN=$(cd "$foreign" && pwd)
+    export VPC_CNI_FOREIGN
+else
+    export VPC_CNI_FOREIGN_WHY="$why"
+fi
+
 # The exit status of a pipe is that of its last command, so keep cargo's in a file.
 { "${CARGO:-cargo}" test --locked --workspace --no-fail-fast "$@" 2>&1; echo $? >"$out/status"; } | tee "$log"
 status=$(cat "$out/status")
