@@ -45,7 +45,7 @@ def caller(url, home):
 def main(url, home):
     aws = caller(url, home)
     instance = aws("describe-instances", "--query", "Reservations[0].Instances[0]")
-    subnet, group = instance["SubnetId"], instance["SecurityGroups"][0]["GroupId"]
+    subnet, group = instance["SubnetId"], instance["NetworkInterfaces"][0]["Groups"][0]["GroupId"]
     listed = aws("describe-subnets", "--filters", f"Name=vpc-id,Values={instance['VpcId']}")["Subnets"]
     assert subnet in [s["SubnetId"] for s in listed]
     eni = aws(

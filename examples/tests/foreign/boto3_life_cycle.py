@@ -194,7 +194,7 @@ class Life:
         pages = [[e["NetworkInterfaceId"] for e in page["NetworkInterfaces"]] for page in pages]
         assert [len(page) for page in pages] == [5, 5, 2], pages
         assert sorted(sum(pages, [])) == sorted(made)
-        refused("InvalidParameterValue", ec2.describe_network_interfaces, MaxResults=5, NextToken="made-up")
+        refused("InvalidNextToken", ec2.describe_network_interfaces, MaxResults=5, NextToken="made-up")
         for eni in made:
             ec2.delete_network_interface(NetworkInterfaceId=eni)
 
