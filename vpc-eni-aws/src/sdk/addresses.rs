@@ -25,7 +25,7 @@ impl AddressCalls for Sdk {
             }
         };
         let answer = self.call(ACTION, request.send()).await?;
-        convert::assigned(&answer).map_err(|why| malformed(ACTION, &why))
+        convert::assigned(&answer, count).map_err(|why| malformed(ACTION, &why))
     }
 
     async fn unassign_addresses(&self, eni: &EniId, ips: &[IpAddr]) -> Result<(), CloudError> {

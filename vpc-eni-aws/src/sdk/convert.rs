@@ -16,7 +16,7 @@ use aws_sdk_ec2::{
 };
 use vpc_ipam_core::{
     addr::Prefix,
-    cloud::EniKind,
+    cloud::{AddressCount, EniKind},
     id::{EniId, InstanceId, SecurityGroupId, SubnetId},
 };
 
@@ -181,16 +181,20 @@ fn attachment(from: &NetworkInterfaceAttachment) -> Result<Attachment, String> {
     })
 }
 
-/// What was added by AssignPrivateIpAddresses.
-pub(super) fn assigned(from: &AssignPrivateIpAddressesOutput) -> Result<Vec<Prefix>, String> {
-    let mut cidrs = Vec::new();
-    for address in from.assigned_private_ip_addresses() {
-        cidrs.push(Prefix::host(v4_host(address.private_ip_address())?.into()));
+/// What was added by AssignPrivateIpAddresses, of the kind that was asked for. There are EC2s that answer a request for prefixes with addresses that the ENI had
+/// before.
+pub(super) fn assigned(
+    from: &AssignPrivateIpAddressesOutput,
+    asked: AddressCount,
+) -> Result<Vec<Prefix>, String> {
+    if let AddressCount::Secondary(_) = asked {
+        let addresses = from.assigned_private_ip_addresses().iter();
+        return addresses
+            .map(|a| Ok(Prefix::host(v4_host(a.private_ip_address())?.into())))
+            .collect();
     }
-    for prefix in from.assigned_ipv4_prefixes() {
-        cidrs.push(v4_block(prefix.ipv4_prefix().unwrap_or_default())?);
-    }
-    Ok(cidrs)
+    let prefixes = from.assigned_ipv4_prefixes().iter();
+    prefixes.map(|p| v4_block(p.ipv4_prefix().unwrap_or_default())).collect()
 }
 
 #[cfg(test)]
