@@ -181,8 +181,8 @@ fn attachment(from: &NetworkInterfaceAttachment) -> Result<Attachment, String> {
     })
 }
 
-/// What was added by AssignPrivateIpAddresses, of the kind that was asked for. There are EC2s that answer a request for prefixes with addresses that the ENI had
-/// before.
+/// What was added by AssignPrivateIpAddresses, of the kind that was asked for. There are EC2s that answer a
+/// request for prefixes with addresses that the ENI had before.
 pub(super) fn assigned(
     from: &AssignPrivateIpAddressesOutput,
     asked: AddressCount,
