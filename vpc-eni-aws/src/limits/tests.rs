@@ -76,6 +76,7 @@ const WELL_KNOWN: &[(&str, &[u32], u32, Hypervisor)] = &[
 const WELL_KNOWN_METAL: &[(&str, u32, u32)] = &[
     ("a1.metal", 8, 30),
     ("c5.metal", 15, 50),
+    ("i3.metal", 15, 50),
     ("m5.metal", 15, 50),
     ("m6g.metal", 15, 50),
     ("mac1.metal", 8, 30),

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod errors;
+mod generator;
 mod in_process;
 mod ipv6;
 mod life_cycle;

@@ -17,7 +17,7 @@ use crate::support::{Cloud, m5_large};
 
 type Answer = dyn Fn(usize, &str) -> Option<(u16, String)> + Send + Sync;
 
-/// A server that answers request number n, with body b, as the closure says; `None` hangs up.
+/// A server that answers request number n, head and body, as the closure says; `None` hangs up.
 pub(crate) fn server(
     answer: impl Fn(usize, &str) -> Option<(u16, String)> + Send + Sync + 'static,
 ) -> Ec2 {
@@ -36,7 +36,7 @@ pub(crate) fn server(
 }
 
 pub(crate) struct Ec2 {
-    url: String,
+    pub(crate) url: String,
     pub(crate) requests: Arc<Mutex<Vec<String>>>,
 }
 
@@ -53,12 +53,13 @@ fn converse(stream: TcpStream, log: &Mutex<Vec<String>>, answer: &Arc<Answer>) -
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
     let body = String::from_utf8(body).ok()?;
+    let request = format!("{head}\r\n{body}");
     let n = {
         let mut log = log.lock().unwrap();
-        log.push(format!("{head}\r\n{body}"));
+        log.push(request.clone());
         log.len() - 1
     };
-    let (status, text) = answer(n, &body)?;
+    let (status, text) = answer(n, &request)?;
     let head = format!(
         "HTTP/1.1 {status} X\r\ncontent-type: text/xml\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
         text.len()

@@ -14,8 +14,8 @@ pub(crate) enum Failure {
     /// EC2 named no region.
     #[error("DescribeRegions in {0} named no region; is the endpoint EC2?")]
     NoRegion(String),
-    /// More types than there can be.
-    #[error("DescribeInstanceTypes in {region} goes on after {max} types; is the endpoint EC2?")]
+    /// More pages than there can be.
+    #[error("DescribeInstanceTypes in {region} goes on after {max} pages; is the endpoint EC2?")]
     Endless { region: String, max: usize },
     #[error(transparent)]
     Conflict(#[from] Box<Conflict>),

@@ -6,12 +6,12 @@ use thiserror::Error;
 
 use crate::limits::{Facts, Hypervisor, Trunk};
 
-/// Lines "TYPE BRANCHES" after comments; 0 branches for types without trunks.
+/// One line per family after comments: "FAMILY SIZE=BRANCHES …", 0 branches for types without trunks.
 const PUBLISHED: &str = include_str!("trunking.txt");
 
-/// A line that is no type and number.
+/// A line of another form, or with a type that was there before.
 #[derive(Debug, Eq, Error, PartialEq)]
-#[error("line {0} of trunking.txt is not \"TYPE BRANCHES\", or its type was there before")]
+#[error("line {0} of trunking.txt is not \"FAMILY SIZE=BRANCHES …\", or repeats a type")]
 pub(crate) struct BadLine(usize);
 
 /// Branch ENIs by type.
@@ -30,10 +30,13 @@ impl Trunking {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            let (name, count) = line.split_once(' ').ok_or(BadLine(number))?;
-            let count = count.parse().map_err(|_| BadLine(number))?;
-            if branches.insert(name.to_owned(), count).is_some() {
-                return Err(BadLine(number));
+            let (family, sizes) = line.split_once(' ').ok_or(BadLine(number))?;
+            for word in sizes.split(' ') {
+                let (size, count) = word.split_once('=').ok_or(BadLine(number))?;
+                let count = count.parse().map_err(|_| BadLine(number))?;
+                if branches.insert(format!("{family}.{size}"), count).is_some() {
+                    return Err(BadLine(number));
+                }
             }
         }
         Ok(Self(branches))
@@ -66,7 +69,7 @@ mod tests {
 
     #[test]
     fn what_is_not_published_follows_only_from_what_is() {
-        let trunking = Trunking::parse("# comment\n\nm5.large 9\ng5g.metal 0\n").unwrap();
+        let trunking = Trunking::parse("# comment\n\nm5 large=9 xlarge=18\ng5g metal=0\n").unwrap();
         let xen = Facts { hypervisor: Hypervisor::Xen, ..example("m4.large", &[2], 10) };
         for (facts, trunk) in [
             (example("m5.large", &[3], 10), Trunk::Yes { branch_enis: 9 }),
@@ -81,7 +84,9 @@ mod tests {
 
     #[test]
     fn bad_lines_are_named() {
-        for text in ["a.b 1\nm5.large", "a.b 1\nm5.large x", "a.b 1\na.b 1"] {
+        for text in
+            ["a b=1\nm5.large", "a b=1\nm5 large=x", "a b=1\na c=1 b=1", "a b=1\na c=1  d=1"]
+        {
             assert_eq!(Trunking::parse(text).unwrap_err(), BadLine(2), "{text}");
         }
         Trunking::published().unwrap();
