@@ -7,8 +7,8 @@ use std::{
 };
 
 use vpc_eni_aws::{
-    AwsBackend, AwsConfig, AwsConfigBuilder, AwsConfigError, Call, CallObserver, Outcome, Upkeep,
-    UpkeepConfig,
+    ActionCount, AwsBackend, AwsConfig, AwsConfigBuilder, AwsConfigError, Call, CallObserver,
+    Outcome, Upkeep, UpkeepConfig,
 };
 use vpc_ipam_core::{datapath::Datapath, store::Store};
 
@@ -73,16 +73,9 @@ fn upkeep(settings: &Settings) -> UpkeepConfig {
 /// What all three know.
 fn report(backend: &AwsBackend, latencies: &Latencies, upkeep: &Upkeep) -> CloudReport {
     let counts = backend.call_counts();
-    let calls = counts.ec2.into_iter().map(|(action, count)| {
-        let count = CallCount {
-            requests: count.requests,
-            errors: count.errors,
-            errors_by_code: count.errors_by_code,
-        };
-        (action, count)
-    });
     CloudReport {
-        calls: calls.collect(),
+        calls: counts.ec2.into_iter().map(call_count).collect(),
+        metadata: counts.imds.into_iter().map(call_count).collect(),
         latencies: latencies.snapshot(),
         trouble: backend
             .ec2_failure()
@@ -91,6 +84,11 @@ fn report(backend: &AwsBackend, latencies: &Latencies, upkeep: &Upkeep) -> Cloud
         unfinished: counts.unfinished,
         counts: upkeep_counts(upkeep),
     }
+}
+
+fn call_count((what, count): (String, ActionCount)) -> (String, CallCount) {
+    let ActionCount { requests, errors, errors_by_code, .. } = count;
+    (what, CallCount { requests, errors, errors_by_code })
 }
 
 fn troubles(backend: &AwsBackend, upkeep: &Upkeep) -> BTreeMap<&'static str, String> {

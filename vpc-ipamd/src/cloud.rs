@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-/// Requests of one EC2 action, since the start of the process.
+/// Requests of one EC2 action or for one value of instance metadata, since the start of the process.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct CallCount {
     /// Sent.
@@ -44,6 +44,8 @@ pub struct CloudCount {
 pub struct CloudReport {
     /// Counts by EC2 action.
     pub calls: BTreeMap<String, CallCount>,
+    /// Reads of instance metadata, by value, and what it has shown that EC2 does not know.
+    pub metadata: BTreeMap<String, CallCount>,
     /// Times by EC2 action and outcome.
     pub latencies: Vec<CallLatency>,
     /// What is wrong though calls succeed, as one sentence: for example that instance metadata had

@@ -12,7 +12,7 @@ use crate::support::{Cloud, m5_large};
 const ROLE: &str = "SDK_EMULATOR_CHILD";
 
 /// Runs test `name` again as a child with `role` and these variables only.
-fn child(name: &str, role: &str, vars: &[(&str, &str)]) {
+pub(crate) fn child(name: &str, role: &str, vars: &[(&str, &str)]) {
     let output = Command::new(env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture", "--test-threads=1"])
         .env_clear()
@@ -29,7 +29,7 @@ fn child(name: &str, role: &str, vars: &[(&str, &str)]) {
     assert!(text.contains("1 passed"), "{text}");
 }
 
-fn role() -> Option<String> {
+pub(crate) fn role() -> Option<String> {
     env::var(ROLE).ok()
 }
 

@@ -210,9 +210,9 @@ impl Scrape {
             "fn",
             calls.iter().filter(|(_, n)| n.errors > 0).map(|(a, n)| (a.clone(), n.errors)),
         )?;
-        let help = "EC2 requests that the service refused, by its error code";
+        let help = "EC2 requests that the service refused, and metadata that could not be read, by error code";
         let mut refused = page.0.encode_descriptor("awscni_aws_api_error_count", help, None, c)?;
-        for (api, count) in calls {
+        for (api, count) in calls.iter().chain(&self.cloud.metadata) {
             for (code, n) in &count.errors_by_code {
                 let labels = [("api", api.as_str()), ("error", code.as_str())];
                 refused.encode_family(&labels)?.encode_gauge(n)?;

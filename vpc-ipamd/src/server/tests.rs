@@ -135,8 +135,14 @@ fn metrics_have_the_reference_s_names_types_and_no_suffixes() {
         value: 5,
     }];
     let unfinished = BTreeMap::from([(("FreeENIDeleteErr", "InUse".to_owned()), 2)]);
+    let out_of_sync = CallCount {
+        errors: 1,
+        errors_by_code: BTreeMap::from([("InvalidNetworkInterfaceID.NotFound".to_owned(), 1)]),
+        ..CallCount::default()
+    };
     let cloud = CloudReport {
         calls,
+        metadata: BTreeMap::from([("IMDSMetaDataOutOfSync".to_owned(), out_of_sync)]),
         latencies,
         unfinished,
         counts: counts_beside,

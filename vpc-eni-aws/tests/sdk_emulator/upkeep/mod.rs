@@ -1,6 +1,7 @@
 //! Upkeep through the SDK, against the emulator in the same process, in virtual time.
 
 mod groups;
+mod memory;
 mod permissions;
 mod sweep;
 mod wire;
