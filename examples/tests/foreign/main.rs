@@ -1,6 +1,6 @@
 //! The emulator driven by EC2 and metadata clients that others wrote.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::{
     env,
