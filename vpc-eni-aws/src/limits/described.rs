@@ -171,3 +171,47 @@ impl Facts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, option, prelude::*};
+
+    use super::*;
+
+    /// Mostly what EC2 says, sometimes what nobody should.
+    fn number() -> impl Strategy<Value = Option<i32>> {
+        option::weighted(0.9, prop_oneof![8 => 0..80, 1 => -2..1, 1 => any::<i32>()])
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_described_the_limits_are_possible_or_refused(
+            name in "([a-z][0-9][.]large)?",
+            (enis, ipv4_per_eni, default_card) in (number(), number(), option::of(0..4)),
+            cards in vec((number(), number()), 0..5),
+            hypervisor in option::of("nitro|xen||kvm"),
+            bare_metal in any::<Option<bool>>(),
+        ) {
+            let cards: Vec<_> =
+                cards.into_iter().map(|(index, enis)| DescribedCard { index, enis }).collect();
+            let described =
+                Described { name, enis, ipv4_per_eni, default_card, cards, hypervisor, bare_metal };
+            if let Ok(facts) = described.facts() {
+                prop_assert!(!facts.name.is_empty());
+                prop_assert!(facts.enis > 0 && facts.ipv4_per_eni > 0, "{facts:?}");
+                let default = facts.card_enis.get(facts.default_card as usize);
+                prop_assert_eq!(default, Some(&facts.enis));
+                prop_assert!(facts.card_enis.len() <= CARDS_MAX);
+                let limits = facts.limits();
+                prop_assert_eq!(limits.enis, facts.enis);
+                prop_assert_eq!(limits.prefixes, facts.prefixes());
+            } else {
+                let sound = !described.name.is_empty()
+                    && described.enis.is_some_and(|n| n > 0)
+                    && described.ipv4_per_eni.is_some_and(|n| n > 0);
+                let one_card = described.cards.is_empty() && default_card.unwrap_or(0) == 0;
+                prop_assert!(!(sound && one_card), "refused: {described:?}");
+            }
+        }
+    }
+}

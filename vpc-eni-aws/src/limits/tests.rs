@@ -141,6 +141,49 @@ fn every_type_is_found_and_possible() {
 }
 
 #[test]
+fn trunks_are_as_published() {
+    let yes = |branch_enis| Trunk::Yes { branch_enis };
+    for (name, trunk) in [
+        ("m5.large", yes(9)),
+        ("m5.metal", yes(120)),
+        ("c6i.8xlarge", yes(84)),
+        ("c6g.8xlarge", yes(54)),
+        ("g5.xlarge", yes(4)),
+        ("i4i.24xlarge", yes(105)),
+        ("p4d.24xlarge", yes(62)),
+        ("m4.large", Trunk::No),
+        ("t3.2xlarge", Trunk::No),
+        ("t4g.large", Trunk::No),
+        ("u-6tb1.112xlarge", Trunk::No),
+        ("r9g.large", Trunk::Unknown),
+        ("trn2.48xlarge", Trunk::Unknown),
+    ] {
+        assert_eq!(lookup(name).unwrap().trunk(), trunk, "{name}");
+    }
+}
+
+#[test]
+fn the_page_about_the_table_has_its_counts() {
+    const PAGE: &str = include_str!("../../../docs/instance-limits.md");
+    let count = |is: &dyn Fn(&TypeLimits) -> bool| all().iter().filter(|row| is(row)).count();
+    let hypervisor = |hypervisor| count(&|row: &TypeLimits| row.hypervisor() == hypervisor);
+    for (what, n) in [
+        ("types", all().len()),
+        ("nitro", hypervisor(Nitro)),
+        ("xen", hypervisor(Xen)),
+        ("unknown hypervisor", hypervisor(Unknown)),
+        ("bare metal", count(&TypeLimits::bare_metal)),
+    ] {
+        let row = PAGE.lines().find(|line| line.starts_with(&format!("| {what} |"))).unwrap();
+        assert_eq!(row.split('|').nth(3).map(str::trim), Some(n.to_string().as_str()), "{row}");
+    }
+    let several = count(&|row| row.card_enis().len() > 1);
+    assert!(PAGE.contains(&format!("| {several}, up to 32 |")), "{several}");
+    let unknown = count(&|row| row.trunk() == Trunk::Unknown);
+    assert!(PAGE.contains(&format!("For {unknown} types nothing is published")), "{unknown}");
+}
+
+#[test]
 fn types_that_do_not_exist_are_not_made_up() {
     for name in [
         "",
