@@ -41,9 +41,9 @@ const SPREAD_S: u64 = 300;
 const ROUND_ENIS_MAX: usize = 1000;
 /// Pages read per round: more than an account has ENIs, and the end of a listing that does not end.
 const PAGES_MAX: usize = 64;
-/// Pause after a change that was ours: a fifth of the five calls of each API and second that EC2 allows an
-/// account in the long run.
-const PAUSE_MIN: Duration = Duration::from_secs(1);
+/// Pause after a change that was ours: half of the rate at which this node sends changes in the long run
+/// (`crate::pace`), so that the other half is saved up for pods; and a tenth of what EC2 allows an account.
+const PAUSE_MIN: Duration = Duration::from_secs(2);
 /// Pause where other nodes are at it: what the pool allows itself between deletions.
 const PAUSE_MAX: Duration = Duration::from_secs(15);
 /// A round does not run into the next one. ENIs that EC2 does not let go take up to five minutes each.

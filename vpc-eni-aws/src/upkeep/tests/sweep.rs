@@ -131,7 +131,7 @@ async fn nodes_that_sweep_together_slow_down_and_go_their_own_ways() {
     leak(&fake, 21);
     let start = Instant::now();
     assert_eq!(upkeep(&backend).sweep().await.unwrap().deleted, 21);
-    assert_eq!(start.elapsed(), Duration::from_secs(20));
+    assert_eq!(start.elapsed(), Duration::from_secs(40));
     // Others delete each one a moment before.
     leak(&fake, 21);
     for _ in 0..21 {
@@ -139,7 +139,7 @@ async fn nodes_that_sweep_together_slow_down_and_go_their_own_ways() {
     }
     let start = Instant::now();
     assert_eq!(upkeep(&backend).sweep().await.unwrap().gone, 21);
-    assert_eq!(start.elapsed(), Duration::from_secs(2 + 4 + 8 + 17 * 15));
+    assert_eq!(start.elapsed(), Duration::from_secs(4 + 8 + 18 * 15));
 
     let order = |node: &str| {
         let enis = (0..20).map(|n| id(&format!("eni-{n}")));
@@ -168,7 +168,7 @@ async fn thousands_of_leaked_enis_take_a_bounded_part_of_memory_and_of_an_hour()
 
     let start = Instant::now();
     assert_eq!(upkeep.sweep().await.unwrap().deleted, 1000);
-    assert!(start.elapsed() < Duration::from_secs(1000), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(2000), "{:?}", start.elapsed());
     // ENIs that EC2 does not let go would take until tomorrow.
     for _ in 0..13_000 {
         fake.refuse("delete", Kind::InUse);

@@ -116,8 +116,8 @@ fn a_thousand_leaked_enis_cost_one_call_each_and_a_page() {
         assert_eq!((swept.listed, swept.deleted, swept.left), (1200, 1000, 0));
         assert_eq!(region.requests("DescribeNetworkInterfaces"), 2);
         assert_eq!(region.requests("DeleteNetworkInterface"), 1000);
-        // A fifth of what EC2 lets an account delete in the long run.
-        assert!(start.elapsed() >= Duration::from_secs(999), "{:?}", start.elapsed());
+        // Half of what this node may send, a tenth of what the account may.
+        assert!(start.elapsed() >= Duration::from_secs(1998), "{:?}", start.elapsed());
         assert_eq!(region.world().enis().count(), 201);
     });
 }
