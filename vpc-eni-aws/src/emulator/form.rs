@@ -155,6 +155,11 @@ impl Form {
         Ok(filters)
     }
 
+    /// A parameter that nobody has read.
+    pub(super) fn left(&self) -> Option<&str> {
+        self.values.keys().next().map(String::as_str)
+    }
+
     /// Refuses what nobody has read.
     pub(super) fn finish(&self) -> Result<(), Ec2Error> {
         match self.values.keys().next() {
@@ -185,7 +190,9 @@ fn parse_id<T: FromStr>(text: &str, code: &'static str) -> Result<T, Ec2Error> {
 
 /// List numbers start at 1.
 fn index(text: &str) -> Option<u32> {
-    text.parse().ok().filter(|n| *n > 0 && text.bytes().all(|b| b.is_ascii_digit()))
+    // One spelling each: no sign, and no zero in front.
+    let digits = text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0');
+    text.parse().ok().filter(|_| digits)
 }
 
 fn short(text: &str) -> String {

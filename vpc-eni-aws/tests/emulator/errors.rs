@@ -141,7 +141,7 @@ async fn statuses_are_ec2s() {
 async fn broken_requests_get_an_xml_error() {
     let bed = Bed::plain();
     for (body, code) in [
-        ("", "MissingParameter"),
+        ("", "MissingAction"),
         ("Action=DescribeTags", "MissingParameter"),
         ("Action=DescribeTags&Version=2014-01-01", "NoSuchVersion"),
         ("Action=DescribeTags&Action=DescribeTags&Version=2016-11-15", "MalformedQueryString"),

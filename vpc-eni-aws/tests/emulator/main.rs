@@ -5,11 +5,13 @@
 mod actions;
 mod changes;
 mod control;
+mod docs;
 mod errors;
 mod faults;
 mod golden;
 mod http;
 mod metadata;
+mod strict;
 
 use std::sync::{
     Arc, Mutex,

@@ -2,13 +2,15 @@
 
 use vpc_ipam_core::{
     addr::Prefix,
+    id::EniId,
     testkit::ec2::{
-        AssignIpv6Addresses, AssignPrivateIpAddresses, CreateTags, Ec2Action, Ec2Error,
-        Ipv4Request, UnassignIpv6Addresses, UnassignPrivateIpAddresses, World, code,
+        AssignGivenAddresses, AssignIpv6Addresses, AssignPrivateIpAddresses, CreateTags, Ec2Action,
+        Ec2Error, Ipv4Request, UnassignIpv6Addresses, UnassignPrivateIpAddresses, World, code,
     },
     time::Time,
 };
 
+use super::unsupported;
 use crate::emulator::{form::Form, xml::Xml};
 
 /// EC2's codes for ids that are no ids. The model only knows ids that parse.
@@ -17,9 +19,11 @@ pub(super) mod malformed {
     pub(crate) const GROUP: &str = "InvalidGroupId.Malformed";
     pub(crate) const INSTANCE: &str = "InvalidInstanceID.Malformed";
     pub(crate) const SUBNET: &str = "InvalidSubnetID.Malformed";
+    pub(crate) const VPC: &str = "InvalidVpcID.Malformed";
 }
 
 pub(super) struct Call<'a> {
+    pub(super) action: Ec2Action,
     pub(super) form: Form,
     pub(super) world: &'a mut World,
     pub(super) now: Time,
@@ -28,8 +32,8 @@ pub(super) struct Call<'a> {
 }
 
 impl Call<'_> {
-    pub(super) fn run(&mut self, action: Ec2Action) -> Result<(), Ec2Error> {
-        match action {
+    pub(super) fn run(&mut self) -> Result<(), Ec2Error> {
+        match self.action {
             Ec2Action::AssignIpv6Addresses => self.assign_ipv6(),
             Ec2Action::AssignPrivateIpAddresses => self.assign(),
             Ec2Action::AttachNetworkInterface => self.attach(),
@@ -39,6 +43,9 @@ impl Call<'_> {
             Ec2Action::DescribeInstanceTypes => self.describe_instance_types(),
             Ec2Action::DescribeInstances => self.describe_instances(),
             Ec2Action::DescribeNetworkInterfaces => self.describe_interfaces(),
+            Ec2Action::DescribeRegions => self.describe_regions(),
+            Ec2Action::DescribeSecurityGroups => self.describe_security_groups(),
+            Ec2Action::DescribeVpcs => self.describe_vpcs(),
             Ec2Action::DescribeSubnets => self.describe_subnets(),
             Ec2Action::DescribeTags => self.describe_tags(),
             Ec2Action::DetachNetworkInterface => self.detach(),
@@ -46,7 +53,7 @@ impl Call<'_> {
             Ec2Action::UnassignIpv6Addresses => self.unassign_ipv6(),
             Ec2Action::UnassignPrivateIpAddresses => self.unassign(),
             // The model may learn actions before their XML is written.
-            _ => Err(Ec2Error::new(
+            action => Err(Ec2Error::new(
                 code::INVALID_ACTION,
                 format!("The action {action} is not valid for this web service."),
             )),
@@ -55,6 +62,11 @@ impl Call<'_> {
 
     /// Nothing of the request is left over, and it is meant.
     pub(super) fn parsed(&self) -> Result<(), Ec2Error> {
+        if let Some(left) =
+            self.form.left().and_then(|name| unsupported::refusal(self.action, name))
+        {
+            return Err(left);
+        }
         self.form.finish()?;
         if self.dry_run {
             return Err(Ec2Error::new(
@@ -85,15 +97,33 @@ impl Call<'_> {
     }
 
     fn assign(&mut self) -> Result<(), Ec2Error> {
-        let eni = self.form.id("NetworkInterfaceId", malformed::ENI)?;
+        let eni: EniId = self.form.id("NetworkInterfaceId", malformed::ENI)?;
         let ipv4 = self.ipv4_request()?;
+        let addresses: Vec<_> = self.form.values("PrivateIpAddress")?;
+        let prefixes: Vec<_> = self.form.values("Ipv4Prefix")?;
         self.parsed()?;
-        let ipv4 = ipv4.ok_or_else(|| {
-            Ec2Error::missing_parameter("secondaryPrivateIpAddressCount or ipv4PrefixCount")
-        })?;
-        let request = AssignPrivateIpAddresses { eni, ipv4 };
-        let assigned = self.world.assign_private_ip_addresses(&request, self.now)?;
-        self.xml.text("networkInterfaceId", &request.eni);
+        let given = !addresses.is_empty() || !prefixes.is_empty();
+        let assigned = match ipv4 {
+            Some(_) if given => {
+                return Err(Ec2Error::invalid_combination(
+                    "A list of addresses or prefixes cannot be used with a count",
+                ));
+            }
+            Some(ipv4) => {
+                let request = AssignPrivateIpAddresses { eni: eni.clone(), ipv4 };
+                self.world.assign_private_ip_addresses(&request, self.now)?
+            }
+            None if given => {
+                let request = AssignGivenAddresses { eni: eni.clone(), addresses, prefixes };
+                self.world.assign_given_addresses(&request, self.now)?
+            }
+            None => {
+                return Err(Ec2Error::missing_parameter(
+                    "secondaryPrivateIpAddressCount or ipv4PrefixCount",
+                ));
+            }
+        };
+        self.xml.text("networkInterfaceId", &eni);
         self.xml.items("assignedPrivateIpAddressesSet", assigned.addresses, |x, ip| {
             x.text("privateIpAddress", ip);
         });

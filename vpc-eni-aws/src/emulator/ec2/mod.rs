@@ -5,15 +5,18 @@ mod describe;
 #[cfg(test)]
 mod hostile;
 mod interfaces;
+mod paging;
+mod places;
 mod render;
+mod unsupported;
 
 use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, State, rejection::BytesRejection},
-    http::{StatusCode, header},
+    extract::{DefaultBodyLimit, RawQuery, State, rejection::BytesRejection},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
     routing::post,
 };
@@ -27,13 +30,16 @@ use super::{
 };
 
 const XMLNS: &str = "http://ec2.amazonaws.com/doc/2016-11-15/";
+const XML: &str = "text/xml;charset=UTF-8";
+const FORM: &str = "application/x-www-form-urlencoded";
 const API_VERSION: &str = "2016-11-15";
 /// Far above any request of a CNI; EC2 itself takes about as much.
 const BODY_LEN_MAX: usize = 1 << 20;
 
 pub(super) fn service(shared: Arc<Shared>) -> Service {
     let router = Router::new()
-        .route("/", post(handle))
+        .route("/", post(handle).get(handle_query).fallback(elsewhere))
+        .fallback(elsewhere)
         .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
         .with_state(shared);
     Service(router)
@@ -41,13 +47,35 @@ pub(super) fn service(shared: Arc<Shared>) -> Service {
 
 async fn handle(
     State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
+    let kind = headers.get(header::CONTENT_TYPE).map(|kind| kind.as_bytes().to_ascii_lowercase());
+    // Who says nothing is believed to send a form.
+    if kind.is_none_or(|kind| kind.starts_with(FORM.as_bytes())) {
+        let body = body.map_err(|rejection| rejection.body_text());
+        return reply(shared, body).await;
+    }
+    reply(shared, Err(format!("The body must be {FORM}."))).await
+}
+
+async fn handle_query(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Response {
+    reply(shared, Ok(query.unwrap_or_default().into())).await
+}
+
+/// What is not EC2's address.
+async fn elsewhere(State(shared): State<Arc<Shared>>) -> Response {
+    let error = Ec2Error::new("InvalidRequest", "EC2 is at / and takes POST and GET.");
+    let xml = render_error(&error, &shared.request_id());
+    (StatusCode::NOT_FOUND, [(header::CONTENT_TYPE, XML)], xml).into_response()
+}
+
+async fn reply(shared: Arc<Shared>, body: Result<Bytes, String>) -> Response {
     let request_id = shared.request_id();
     let mut late = Duration::ZERO;
     let answer = match body {
         Ok(body) => answer(&shared, &body, &request_id, &mut late),
-        Err(rejection) => Err(Ec2Error::new("MalformedQueryString", rejection.body_text())),
+        Err(why) => Err(Ec2Error::new("MalformedQueryString", why)),
     };
     let (status, xml) = match answer {
         Ok(xml) => (StatusCode::OK, xml),
@@ -58,7 +86,7 @@ async fn handle(
     if !late.is_zero() {
         tokio::time::sleep(late).await;
     }
-    (status, [(header::CONTENT_TYPE, "text/xml;charset=UTF-8")], xml).into_response()
+    (status, [(header::CONTENT_TYPE, XML)], xml).into_response()
 }
 
 /// `late`: how much later the answer is to go out.
@@ -69,7 +97,11 @@ fn answer(
     late: &mut Duration,
 ) -> Result<String, Ec2Error> {
     let mut form = Form::parse(body)?;
-    let action: Ec2Action = form.required("Action")?.parse()?;
+    let action: Ec2Action = form
+        .text("Action")
+        .filter(|action| !action.is_empty())
+        .ok_or_else(|| Ec2Error::new("MissingAction", "The request must name an Action."))?
+        .parse()?;
     check_version(&form.required("Version")?)?;
     let dry_run = form.value("DryRun")?.unwrap_or(false);
     let now = shared.now();
@@ -78,8 +110,8 @@ fn answer(
     let before = world.calls().get(&action).copied();
     let mut inner = Xml::default();
     inner.text("requestId", request_id);
-    let mut call = Call { form, world: &mut world, now, dry_run, xml: inner };
-    let result = call.run(action);
+    let mut call = Call { action, form, world: &mut world, now, dry_run, xml: inner };
+    let result = call.run();
     let inner = call.xml.finish();
     if world.calls().get(&action).copied() == before {
         world.count_refused(action, now);

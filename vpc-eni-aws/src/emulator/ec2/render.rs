@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use vpc_ipam_core::testkit::ec2::{
-    Attachment, DescribedInstance, Eni, InstanceType, Subnet, World,
+    Attachment, DescribedInstance, Eni, InstanceType, SecurityGroup, Subnet, Vpc, World,
 };
 
 use crate::emulator::{rfc3339, xml::Xml};
@@ -21,7 +21,7 @@ pub(super) fn eni(x: &mut Xml, world: &World, eni: &Eni) {
     x.text("macAddress", eni.mac);
     if let Some(ip) = eni.primary_ip {
         x.text("privateIpAddress", ip);
-        x.text("privateDnsName", dns_name(world, ip));
+        x.text("privateDnsName", dns_name(world.region(), ip));
     }
     x.text("sourceDestCheck", true);
     x.text("interfaceType", eni.kind);
@@ -70,7 +70,7 @@ pub(super) fn instance(x: &mut Xml, world: &World, found: &DescribedInstance) {
     let primary = found.enis.iter().find(|e| e.id == instance.primary_eni);
     if let Some(ip) = primary.and_then(|e| e.primary_ip) {
         x.text("privateIpAddress", ip);
-        x.text("privateDnsName", dns_name(world, ip));
+        x.text("privateDnsName", dns_name(world.region(), ip));
     }
     x.items("networkInterfaceSet", &found.enis, |x, eni| {
         x.text("networkInterfaceId", &eni.id);
@@ -131,6 +131,39 @@ pub(super) fn subnet(x: &mut Xml, account: &str, subnet: &Subnet) {
     tags(x, &subnet.tags);
 }
 
+/// A VPC as `DescribeVpcs` shows it.
+pub(super) fn vpc(x: &mut Xml, account: &str, vpc: &Vpc) {
+    x.text("vpcId", &vpc.id);
+    x.text("ownerId", account);
+    x.text("state", "available");
+    if let Some(cidr) = vpc.cidrs.first() {
+        x.text("cidrBlock", cidr);
+    }
+    x.text("instanceTenancy", "default");
+    x.text("isDefault", false);
+    x.items("cidrBlockAssociationSet", &vpc.cidrs, |x, cidr| {
+        x.text("cidrBlock", cidr);
+        x.element("cidrBlockState", |x| x.text("state", "associated"));
+    });
+    x.items("ipv6CidrBlockAssociationSet", &vpc.ipv6_cidrs, |x, cidr| {
+        x.text("ipv6CidrBlock", cidr);
+        x.element("ipv6CidrBlockState", |x| x.text("state", "associated"));
+    });
+    x.element("tagSet", |_| {});
+}
+
+/// A group as `DescribeSecurityGroups` shows it; it has no rules.
+pub(super) fn security_group(x: &mut Xml, account: &str, group: &SecurityGroup) {
+    x.text("groupId", &group.id);
+    x.text("groupName", &group.name);
+    x.text("groupDescription", &group.name);
+    x.text("ownerId", account);
+    x.text("vpcId", &group.vpc);
+    x.element("ipPermissions", |_| {});
+    x.element("ipPermissionsEgress", |_| {});
+    x.element("tagSet", |_| {});
+}
+
 fn attachment(x: &mut Xml, attached: &Attachment) {
     x.text("attachmentId", &attached.id);
     x.text("deviceIndex", attached.device);
@@ -153,7 +186,7 @@ fn addresses(x: &mut Xml, world: &World, eni: &Eni) {
     let all = primary.chain(eni.secondary_ips.iter().map(|ip| (false, ip)));
     x.items("privateIpAddressesSet", all, |x, (primary, ip)| {
         x.text("privateIpAddress", ip);
-        x.text("privateDnsName", dns_name(world, *ip));
+        x.text("privateDnsName", dns_name(world.region(), *ip));
         x.text("primary", primary);
     });
     x.items("ipv4PrefixSet", &eni.prefixes, |x, prefix| x.text("ipv4Prefix", prefix));
@@ -168,6 +201,7 @@ fn tags(x: &mut Xml, tags: &BTreeMap<String, String>) {
     });
 }
 
-fn dns_name(world: &World, ip: Ipv4Addr) -> String {
-    format!("ip-{}.{}.compute.internal", ip.to_string().replace('.', "-"), world.region())
+/// Name of an address, as EC2 gives them.
+pub(super) fn dns_name(region: &str, ip: Ipv4Addr) -> String {
+    format!("ip-{}.{region}.compute.internal", ip.to_string().replace('.', "-"))
 }

@@ -138,10 +138,6 @@ impl TimingSpec {
             after_calls: self.after_calls.map(|c| (c.action.0, c.calls)),
         }
     }
-
-    fn counts(&self) -> bool {
-        self.times.is_some() || self.from_call.is_some()
-    }
 }
 
 impl<'de> Deserialize<'de> for Ec2Fault {
@@ -203,6 +199,8 @@ impl Ec2Spec {
 
 impl ImdsSpec {
     fn fault(self) -> Result<MetadataFault, &'static str> {
+        self.check()?;
+        let usual = if self.meets_requests() { Timing::ONCE } else { Timing::ALWAYS };
         let timing = TimingSpec {
             times: self.times,
             from_call: self.from_call,
@@ -210,36 +208,8 @@ impl ImdsSpec {
             lasting: self.lasting,
             after_calls: self.after_calls,
         };
-        let path = self.path;
-        let given = [
-            self.status.is_some(),
-            self.body.is_some(),
-            self.late.is_some(),
-            self.omit_all,
-            self.omit_eni,
-            self.omit_keys.is_some(),
-            self.frozen.is_some(),
-        ];
-        if given.iter().filter(|given| **given).count() != 1 {
-            return Err(
-                "a fault of imds has one of status, body, late, omit_all, omit_eni, omit_keys and frozen",
-            );
-        }
-        let on_requests = self.status.is_some() || self.body.is_some() || self.late.is_some();
-        if path.is_some() && !on_requests {
-            return Err("path goes with status, body and late; leave it out");
-        }
-        if timing.counts() && !on_requests {
-            return Err("times and from_call go with status, body and late; use after and lasting");
-        }
-        if self.eni.is_some() && !self.omit_eni && self.omit_keys.is_none() {
-            return Err("eni goes with omit_eni and omit_keys; leave it out");
-        }
-        let path = path.unwrap_or_else(|| "/".to_owned());
+        let path = self.path.unwrap_or_else(|| "/".to_owned());
         let effect = if let Some(status) = self.status {
-            if !(400..=599).contains(&status) {
-                return Err("status must be one of HTTP's errors, from 400 to 599");
-            }
             metadata::Effect::Status { path, status }
         } else if let Some(body) = self.body {
             metadata::Effect::Body { path, body }
@@ -252,17 +222,56 @@ impl ImdsSpec {
         } else if let Some(keys) = self.omit_keys {
             metadata::Effect::OmitKeys { eni: self.eni, keys }
         } else if let Some(time) = self.frozen {
-            if timing.lasting.is_some() || timing.after_calls.is_some() {
-                return Err(
-                    "frozen has its own length, and starts after a time; leave out lasting and after_calls",
-                );
-            }
             metadata::Effect::Frozen(time.0)
         } else {
             metadata::Effect::OmitAll
         };
-        let usual = if on_requests { Timing::ONCE } else { Timing::ALWAYS };
         Ok(MetadataFault { instance: self.instance, effect, timing: timing.timing(usual) })
+    }
+
+    fn meets_requests(&self) -> bool {
+        self.status.is_some() || self.body.is_some() || self.late.is_some()
+    }
+
+    /// One effect, and beside it only what goes with it.
+    fn check(&self) -> Result<(), &'static str> {
+        let given = [
+            self.status.is_some(),
+            self.body.is_some(),
+            self.late.is_some(),
+            self.omit_all,
+            self.omit_eni,
+            self.omit_keys.is_some(),
+            self.frozen.is_some(),
+        ];
+        let counts = self.times.is_some() || self.from_call.is_some();
+        let bad = [
+            (
+                given.iter().filter(|given| **given).count() != 1,
+                "a fault of imds has one of status, body, late, omit_all, omit_eni, omit_keys and frozen",
+            ),
+            (
+                self.path.is_some() && !self.meets_requests(),
+                "path goes with status, body and late; leave it out",
+            ),
+            (
+                counts && !self.meets_requests(),
+                "times and from_call go with status, body and late; use after and lasting",
+            ),
+            (
+                self.eni.is_some() && !self.omit_eni && self.omit_keys.is_none(),
+                "eni goes with omit_eni and omit_keys; leave it out",
+            ),
+            (
+                self.status.is_some_and(|status| !(400..=599).contains(&status)),
+                "status must be one of HTTP's errors, from 400 to 599",
+            ),
+            (
+                self.frozen.is_some() && (self.lasting.is_some() || self.after_calls.is_some()),
+                "frozen has its own length, and starts after a time; leave out lasting and after_calls",
+            ),
+        ];
+        bad.iter().find(|(is_bad, _)| *is_bad).map_or(Ok(()), |(_, why)| Err(*why))
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{
     action::Ec2Action,
     address_calls::UNATTACHED_SLOTS_MAX,
-    eni::{Eni, InterfaceType},
+    eni::{ConnectionTracking, Eni, InterfaceType},
     error::{Ec2Error, code},
     faults::Twist,
     request::{CreateNetworkInterface, Ipv4Request},
@@ -77,6 +77,7 @@ impl World {
         let (vpc, zone, default_group) = self.home_of(&request.subnet)?;
         self.check_groups(&request.groups, &vpc)?;
         check_tags(&request.tags)?;
+        request.connection_tracking.iter().try_for_each(ConnectionTracking::check)?;
         let no_ip = request.kind == InterfaceType::EfaOnly;
         if no_ip && (request.ipv4.is_some() || request.ipv6_addresses > 0) {
             return Err(Ec2Error::invalid_combination(

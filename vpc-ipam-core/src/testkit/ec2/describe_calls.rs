@@ -24,8 +24,10 @@ pub const INTERFACES_PAGE_MIN: u32 = 5;
 const TOKEN_PREFIX: &str = "after:";
 /// Filters of `DescribeNetworkInterfaces` besides `tag:KEY`.
 const INTERFACE_FILTERS: &[&str] = &[
+    "addresses.primary",
     "addresses.private-ip-address",
     "attachment.attachment-id",
+    "attachment.delete-on-termination",
     "attachment.device-index",
     "attachment.instance-id",
     "attachment.status",
@@ -33,6 +35,7 @@ const INTERFACE_FILTERS: &[&str] = &[
     "description",
     "group-id",
     "interface-type",
+    "ipv6-addresses.ipv6-address",
     "mac-address",
     "network-interface-id",
     "private-ip-address",
@@ -233,6 +236,16 @@ fn passes(eni: &Eni, filter: &Filter) -> bool {
         "addresses.private-ip-address" => {
             let ips = eni.primary_ip.iter().chain(&eni.secondary_ips).map(ToString::to_string);
             ips.into_iter().any(|ip| filter.any([ip.as_str()]))
+        }
+        "addresses.primary" => {
+            let secondary = (!eni.secondary_ips.is_empty()).then_some("false");
+            filter.any(eni.primary_ip.map(|_| "true").into_iter().chain(secondary))
+        }
+        "attachment.delete-on-termination" => {
+            attachment.is_some_and(|a| filter.any([a.delete_on_termination.to_string().as_str()]))
+        }
+        "ipv6-addresses.ipv6-address" => {
+            eni.ipv6_addresses.iter().any(|ip| filter.any([ip.to_string().as_str()]))
         }
         "attachment.attachment-id" => filter.any(attachment.map(|a| a.id.as_str())),
         "attachment.device-index" => {

@@ -118,6 +118,26 @@ pub struct ConnectionTracking {
     pub udp_timeout: Option<u32>,
 }
 
+impl ConnectionTracking {
+    /// Each timeout is in the range that EC2 takes.
+    pub(super) fn check(&self) -> Result<(), Ec2Error> {
+        for (name, value, range) in [
+            ("TcpEstablishedTimeout", self.tcp_established_timeout, 60..=432_000),
+            ("UdpStreamTimeout", self.udp_stream_timeout, 60..=180),
+            ("UdpTimeout", self.udp_timeout, 30..=60),
+        ] {
+            if let Some(value) = value.filter(|value| !range.contains(value)) {
+                return Err(Ec2Error::invalid_value(format!(
+                    "Value ({value}) for parameter {name} is invalid. Valid values are {} to {}",
+                    range.start(),
+                    range.end()
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// How an ENI hangs on an instance.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]

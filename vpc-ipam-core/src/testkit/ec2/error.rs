@@ -27,6 +27,8 @@ pub mod code {
     pub const INTERNAL_ERROR: &str = "InternalError";
     /// No such action.
     pub const INVALID_ACTION: &str = "InvalidAction";
+    /// An address of the caller's choice that something else has.
+    pub const INVALID_ADDRESS_IN_USE: &str = "InvalidIPAddress.InUse";
     /// No such attachment.
     pub const INVALID_ATTACHMENT_NOT_FOUND: &str = "InvalidAttachmentID.NotFound";
     /// No such security group.
@@ -47,6 +49,8 @@ pub mod code {
     pub const INVALID_PARAMETER_COMBINATION: &str = "InvalidParameterCombination";
     /// A parameter has an impossible value.
     pub const INVALID_PARAMETER_VALUE: &str = "InvalidParameterValue";
+    /// No such VPC.
+    pub const INVALID_VPC_NOT_FOUND: &str = "InvalidVpcID.NotFound";
     /// No such subnet.
     pub const INVALID_SUBNET_NOT_FOUND: &str = "InvalidSubnetID.NotFound";
     /// A parameter is missing.

@@ -16,7 +16,7 @@ impl Filter {
     }
 
     /// True if any of the `candidates` matches any of the values.
-    pub(super) fn any<'a>(&self, candidates: impl IntoIterator<Item = &'a str>) -> bool {
+    pub fn any<'a>(&self, candidates: impl IntoIterator<Item = &'a str>) -> bool {
         candidates.into_iter().any(|c| self.values.iter().any(|v| matches(v, c)))
     }
 }

@@ -14,12 +14,14 @@ mod consistency;
 mod create_calls;
 mod delays;
 mod describe_calls;
+mod describe_places;
 mod eni;
 mod eni_calls;
 mod error;
 mod faults;
 mod filter;
 mod gate;
+mod given_calls;
 mod ids;
 mod imds;
 mod imds_faults;
@@ -60,10 +62,10 @@ pub use layout::{NewEni, NewInstance, Place};
 pub use network::{SecurityGroup, Subnet, Vpc};
 pub use outside::ForeignEni;
 pub use request::{
-    AssignIpv6Addresses, AssignPrivateIpAddresses, Assigned, AttachNetworkInterface,
-    CreateNetworkInterface, CreateTags, DescribeNetworkInterfaces, DetachNetworkInterface,
-    Ipv4Request, ModifyNetworkInterfaceAttribute, Page, UnassignIpv6Addresses,
-    UnassignPrivateIpAddresses,
+    AssignGivenAddresses, AssignIpv6Addresses, AssignPrivateIpAddresses, Assigned,
+    AttachNetworkInterface, CreateNetworkInterface, CreateTags, DescribeNetworkInterfaces,
+    DetachNetworkInterface, Ipv4Request, ModifyNetworkInterfaceAttribute, Page,
+    UnassignIpv6Addresses, UnassignPrivateIpAddresses,
 };
 pub use space::Allocation;
 pub use throttle::{Rate, RequestRates};

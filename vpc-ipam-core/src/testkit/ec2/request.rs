@@ -150,6 +150,17 @@ pub struct AssignPrivateIpAddresses {
     pub ipv4: Ipv4Request,
 }
 
+/// `AssignPrivateIpAddresses` with addresses and prefixes of the caller's choice.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AssignGivenAddresses {
+    /// The ENI.
+    pub eni: EniId,
+    /// Secondary addresses, all in the ENI's subnet.
+    pub addresses: Vec<Ipv4Addr>,
+    /// Aligned /28 blocks, all in the ENI's subnet.
+    pub prefixes: Vec<Prefix>,
+}
+
 /// What a call added to an ENI.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Assigned {

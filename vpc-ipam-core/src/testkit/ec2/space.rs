@@ -76,6 +76,23 @@ impl Ipv4Space {
         ip.to_bits().checked_sub(self.base).is_some_and(|offset| self.reserve_offset(offset))
     }
 
+    /// Takes that very address; false if it is taken or lies elsewhere.
+    pub(super) fn take_given(&mut self, ip: Ipv4Addr) -> bool {
+        ip.to_bits().checked_sub(self.base).is_some_and(|offset| self.take_offset(offset))
+    }
+
+    /// Takes that very block; false if any of its addresses is taken, or lies elsewhere.
+    pub(super) fn take_given_prefix(&mut self, prefix: Prefix) -> bool {
+        let IpAddr::V4(base) = prefix.base() else { return false };
+        let Some(offset) = base.to_bits().checked_sub(self.base) else { return false };
+        match self.word(offset) {
+            Some(word) if *word == 0 => *word = u16::MAX,
+            _ => return false,
+        }
+        self.free = self.free.saturating_sub(BLOCK);
+        true
+    }
+
     /// Sets one address of each free block aside, and then more, up to `singles` free ones.
     pub(super) fn fragment(&mut self, singles: u32) {
         let count = u32::try_from(self.blocks.len()).unwrap_or(u32::MAX);
