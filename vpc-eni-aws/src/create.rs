@@ -33,7 +33,10 @@ impl AwsBackend {
         tracing::info!(%eni, subnet = %new.subnet, count = %new.count, "created ENI");
         let mut attachment = None;
         match self.bring_up(me, api, &eni, request.card, new.count, &mut attachment).await {
-            Ok(up) => Ok(up),
+            Ok(up) => {
+                self.memory().learn_new(&up, &new.groups);
+                Ok(up)
+            }
             Err(error) => Err(self.undo(api, &eni, attachment, error).await),
         }
     }

@@ -68,8 +68,10 @@ impl AwsBackend {
         let (mut enis, mut seen) = (Vec::with_capacity(found.len()), Vec::new());
         for eni in found {
             let groups = eni.groups.clone();
+            let stays = eni.attachment.as_ref().filter(|a| a.delete_on_termination == Some(false));
+            let stays = stays.map(|attachment| attachment.id.clone());
             if let Some(eni) = self.attached_eni(me, eni).await? {
-                seen.push(Seen { eni: eni.clone(), groups });
+                seen.push(Seen { eni: eni.clone(), groups, stays });
                 enis.push(eni);
             }
         }

@@ -8,7 +8,7 @@ use std::{
 use tokio::time::Instant;
 use vpc_ipam_core::{
     addr::Prefix,
-    cloud::{CloudError, CloudView, EniKind},
+    cloud::{CloudEni, CloudError, CloudView, EniKind},
     id::{EniId, SecurityGroupId, SubnetId},
 };
 
@@ -84,6 +84,21 @@ impl Memory {
 
     pub(crate) fn learn_seen(&mut self, seen: Vec<Seen>) {
         self.seen = Some(seen);
+    }
+
+    /// The node has this ENI now. It must not be overlooked until the next view.
+    pub(crate) fn learn_new(&mut self, eni: &CloudEni, groups: &[SecurityGroupId]) {
+        let Some(seen) = &mut self.seen else { return };
+        seen.retain(|seen| seen.eni.id != eni.id);
+        seen.push(Seen { eni: eni.clone(), groups: groups.to_vec(), stays: None });
+    }
+
+    /// The ENI vanishes with its instance now.
+    pub(crate) fn learn_marked(&mut self, eni: &EniId) {
+        let seen = self.seen.iter_mut().flatten().find(|seen| seen.eni.id == *eni);
+        if let Some(seen) = seen {
+            seen.stays = None;
+        }
     }
 
     /// The ENI has these security groups now.

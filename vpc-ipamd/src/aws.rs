@@ -65,8 +65,10 @@ pub fn daemon(
 fn upkeep(settings: &Settings) -> UpkeepConfig {
     let mut config = UpkeepConfig::default();
     config.security_groups = settings.provisioning;
+    config.termination = settings.provisioning;
     config.leaked_enis = settings.provisioning && settings.leaked_eni_cleanup;
     config.manage_untagged = settings.manage_untagged;
+    config.seed = settings.seed;
     config
 }
 

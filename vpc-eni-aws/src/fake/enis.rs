@@ -93,7 +93,12 @@ impl EniCalls for Fake {
     }
 
     async fn delete_on_termination(&self, eni: &EniId, _: &str) -> Result<(), CloudError> {
-        self.call("delete_on_termination", |state| find(state, eni).map(drop))
+        self.call("delete_on_termination", |state| {
+            if let Some(attachment) = &mut find(state, eni)?.attachment {
+                attachment.delete_on_termination = Some(true);
+            }
+            Ok(())
+        })
     }
 
     async fn detach(&self, attachment: &str) -> Result<(), CloudError> {

@@ -33,6 +33,8 @@ pub(crate) struct Seen {
     pub(crate) eni: CloudEni,
     /// In no order.
     pub(crate) groups: Vec<SecurityGroupId>,
+    /// Its attachment, if it would outlive the instance.
+    pub(crate) stays: Option<String>,
 }
 
 /// What one look at the groups came to.
@@ -185,7 +187,7 @@ impl Pushes {
 }
 
 /// Pause after `failures` failed looks in a row and one more. The first retry is the next look.
-fn retry_pause(failures: u32) -> Duration {
+pub(super) fn retry_pause(failures: u32) -> Duration {
     match failures {
         0 => Duration::ZERO,
         n => PERIOD.saturating_mul(1u32.checked_shl(n).unwrap_or(u32::MAX)).min(RETRY_MAX),

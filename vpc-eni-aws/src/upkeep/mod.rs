@@ -1,18 +1,22 @@
-//! What is done in EC2 beside the pool, now and then: security groups are kept alike, and ENIs that were
-//! left behind are swept.
+//! What is done in EC2 beside the pool, now and then: security groups are kept alike, ENIs that were left
+//! behind are swept, and those that would be are kept from it.
 
 mod groups;
 mod record;
 mod rfc3339;
 mod sweep;
+mod termination;
 #[cfg(test)]
 #[allow(clippy::indexing_slicing, clippy::unwrap_used)]
 mod tests;
 mod verdict;
 
 use std::{
-    hash::{BuildHasher as _, Hasher as _, RandomState},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    hash::{BuildHasher as _, DefaultHasher, Hash as _, Hasher as _, RandomState},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 pub use self::{groups::GroupSync, record::UpkeepStatus, sweep::Swept};
@@ -32,16 +36,28 @@ pub struct UpkeepConfig {
     /// Delete ENIs that nodes of the cluster have left behind. Off on IPv6 nodes, which do not make ENIs,
     /// and where nothing may be changed.
     pub leaked_enis: bool,
+    /// Let the ENIs that this node has made vanish with its instance, also those whose maker was stopped
+    /// before it could say so. Off where nothing may be changed.
+    pub termination: bool,
     /// ENIs without our tags are ours (`MANAGE_UNTAGGED_ENI`).
     pub manage_untagged: bool,
     /// ENIs on other network cards than card 0 are ours (`ENABLE_MULTI_NIC`).
     pub multi_nic: bool,
+    /// Decides when sweeps begin, for tests; each node has to have its own. `None`: chance decides.
+    pub seed: Option<u64>,
 }
 
 impl Default for UpkeepConfig {
     /// Everything, on the ENIs that are managed by default.
     fn default() -> Self {
-        Self { security_groups: true, leaked_enis: true, manage_untagged: true, multi_nic: false }
+        Self {
+            security_groups: true,
+            leaked_enis: true,
+            termination: true,
+            manage_untagged: true,
+            multi_nic: false,
+            seed: None,
+        }
     }
 }
 
@@ -53,6 +69,7 @@ pub struct Upkeep {
     config: UpkeepConfig,
     pushes: Mutex<groups::Pushes>,
     record: Mutex<UpkeepStatus>,
+    drawn: AtomicU64,
 }
 
 impl AwsBackend {
@@ -63,6 +80,7 @@ impl AwsBackend {
             config,
             pushes: Mutex::default(),
             record: Mutex::default(),
+            drawn: AtomicU64::new(0),
         })
     }
 }
@@ -82,14 +100,28 @@ impl Upkeep {
                 self.watch_leaks().await;
             }
         };
+        let marks = async {
+            if self.config.termination {
+                self.watch_termination().await;
+            }
+        };
         // The one must not wait for the other: a sweep may take most of an hour.
-        tokio::join!(groups, leaks);
+        tokio::join!(groups, leaks, marks);
         std::future::pending().await
     }
 
     /// What was done, and what is wrong.
     pub fn status(&self) -> UpkeepStatus {
         self.record().clone()
+    }
+
+    fn random(&self) -> u64 {
+        // The standard library's only source of randomness.
+        let chance = || RandomState::new().build_hasher().finish();
+        let mut hasher = DefaultHasher::new();
+        let drawn = self.drawn.fetch_add(1, Ordering::Relaxed);
+        (self.config.seed.unwrap_or_else(chance), drawn).hash(&mut hasher);
+        hasher.finish()
     }
 
     fn record(&self) -> MutexGuard<'_, UpkeepStatus> {
@@ -99,9 +131,4 @@ impl Upkeep {
     fn pushes(&self) -> MutexGuard<'_, groups::Pushes> {
         self.pushes.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The standard library's only source of randomness.
-fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
 }

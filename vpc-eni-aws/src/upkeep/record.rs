@@ -9,12 +9,15 @@ pub(super) const SECURITY_GROUPS: &str = "security_groups";
 /// Reason of a node that cannot sweep.
 pub(super) const LEAKED_ENIS: &str = "leaked_enis";
 
+/// Reason of a node some of whose ENIs would outlive it.
+pub(super) const TERMINATION: &str = "termination";
+
 /// What upkeep has done since it began, and what is wrong at the moment.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct UpkeepStatus {
     /// What is wrong, as one sentence with cause and remedy, by a word for metrics and alerts:
-    /// `security_groups`, `leaked_enis`.
+    /// `security_groups`, `leaked_enis`, `termination`.
     pub troubles: BTreeMap<&'static str, String>,
     /// ENIs that were given the security groups of the primary ENI.
     pub group_pushes: u64,

@@ -216,9 +216,9 @@ impl Upkeep {
 
     /// Sweeps for ever.
     pub(super) async fn watch_leaks(&self) {
-        let mut first = true;
+        let mut soon = true;
         loop {
-            sleep(before_round(std::mem::take(&mut first), super::random())).await;
+            sleep(before_round(std::mem::take(&mut soon), self.random())).await;
             match self.sweep().await {
                 Ok(swept) if swept == Swept { listed: swept.listed, ..Swept::default() } => {}
                 Ok(swept) => tracing::info!(?swept, "swept leaked ENIs"),
@@ -227,6 +227,8 @@ impl Upkeep {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot list leaked ENIs");
+                    // One call every few minutes, so that it is not said for an hour more than it is true.
+                    soon = true;
                     let message = format!("leaked ENIs cannot be listed: {error}");
                     self.record().troubled(LEAKED_ENIS, message);
                 }

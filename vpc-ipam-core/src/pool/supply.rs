@@ -157,11 +157,15 @@ impl Supply {
         };
         let last = |of: fn(&Refused) -> Option<Time>| self.all().filter_map(of).max();
         let addresses = last(|refused| refused.secondary.hold.until).map(|until| {
-            format!("the subnet is exhausted, so no addresses are requested until {until}")
+            format!(
+                "the subnet is exhausted, so no addresses are requested until {until}; free addresses in it \
+                 or give the node a larger subnet"
+            )
         });
         let prefixes = last(|refused| refused.prefixes.hold.until).map(|until| {
             format!(
-                "the subnet has no free {block} block, so no prefixes are requested until {until}"
+                "the subnet has no free {block} block, so no prefixes are requested until {until}; reserve \
+                 a block for prefixes (CreateSubnetCidrReservation) or use an emptier subnet"
             )
         });
         addresses.into_iter().chain(prefixes).collect()

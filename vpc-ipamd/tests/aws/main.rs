@@ -6,8 +6,18 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod addresses;
 mod creation;
+mod discovery;
+mod lost_answers;
+mod metadata;
+mod outages;
+mod permissions;
+mod release;
+mod restarts;
 // Not every part is used by a script.
 #[allow(dead_code)]
 mod support;
 mod table;
+mod throttling;
+mod upkeep;

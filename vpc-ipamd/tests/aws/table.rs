@@ -2,7 +2,10 @@
 
 use std::{fmt::Write as _, fs, path::Path};
 
-use crate::{creation, support::Script};
+use crate::{
+    addresses, creation, discovery, lost_answers, metadata, outages, permissions, release,
+    restarts, support::Script, throttling, upkeep,
+};
 
 /// Where the table is.
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/faults.md");
@@ -28,7 +31,22 @@ included. *Within* is counted from the same moment.
 
 /// In the order of the documentation.
 pub(crate) fn scripts() -> impl Iterator<Item = &'static Script> {
-    [creation::SCRIPTS].into_iter().flatten().copied()
+    [
+        discovery::SCRIPTS,
+        creation::SCRIPTS,
+        addresses::SCRIPTS,
+        release::SCRIPTS,
+        permissions::SCRIPTS,
+        throttling::SCRIPTS,
+        lost_answers::SCRIPTS,
+        metadata::SCRIPTS,
+        outages::SCRIPTS,
+        restarts::SCRIPTS,
+        upkeep::SCRIPTS,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod groups;
 mod sweep;
+mod termination;
 
 use std::{sync::Arc, time::Duration};
 
@@ -34,8 +35,12 @@ async fn two_enis() -> (Arc<AwsBackend>, Fake) {
 async fn what_is_switched_off_does_not_happen() {
     let (backend, fake) = two_enis().await;
     fake.state().log.clear();
-    let off =
-        UpkeepConfig { security_groups: false, leaked_enis: false, ..UpkeepConfig::default() };
+    let off = UpkeepConfig {
+        security_groups: false,
+        leaked_enis: false,
+        termination: false,
+        ..UpkeepConfig::default()
+    };
     let running = tokio::spawn(backend.upkeep(off).run());
     tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
     assert!(!running.is_finished());

@@ -6,7 +6,10 @@ use serde_json::Value;
 use vpc_ipam_core::{
     addr::Prefix,
     id::EniId,
-    testkit::{check, ec2::World},
+    testkit::{
+        check,
+        ec2::{Eni, World},
+    },
 };
 
 use super::scene::Scene;
@@ -25,7 +28,7 @@ const DESCRIPTION: &str = "aws-K8S-";
 
 impl Scene {
     /// Pool, EC2, kernel and state file agree, and each pod can be reached.
-    pub(super) async fn audit(&self) -> Result<(), String> {
+    pub(crate) async fn audit(&self) -> Result<(), String> {
         let held = held(&self.node().json("/v1/enis").await);
         let world = self.world();
         let enis = world.enis_of(&self.instance);
@@ -35,11 +38,14 @@ impl Scene {
             .filter(|(id, _)| !self.others.contains(id))
             .collect();
         ensure!(held == owned, "the pool holds {held:?}, EC2 says {owned:?}");
-        nothing_loose(&world)?;
+        nothing_loose(&world, &self.others)?;
+        let outlives = enis.iter().find(|eni| {
+            let attachment = eni.attachment.as_ref();
+            is_ours(eni) && attachment.is_some_and(|a| !a.delete_on_termination)
+        });
+        ensure!(outlives.is_none(), "an ENI would outlive the instance: {outlives:?}");
         for (name, pod) in &self.pods {
-            let covers = |eni: &&&vpc_ipam_core::testkit::ec2::Eni| {
-                eni.owned().iter().any(|cidr| cidr.contains(pod.ip))
-            };
+            let covers = |eni: &&&Eni| eni.owned().iter().any(|cidr| cidr.contains(pod.ip));
             let eni = enis.iter().find(covers);
             let Some(eni) = eni else {
                 return Err(format!("{name} has {}, which is on no ENI of the node", pod.ip));
@@ -59,13 +65,14 @@ impl Scene {
     }
 
     /// The pool is at rest and at its targets.
-    pub(super) async fn at_rest(&self) -> Result<(), String> {
+    pub(crate) async fn at_rest(&self) -> Result<(), String> {
         let status = self.node().json("/v1/status").await;
         let number = |value: &Value| value.as_u64().unwrap_or(u64::MAX);
         ensure!(status["ready"] == true, "not ready: {}", status["degraded"]);
         let degraded = self.node().degraded().await;
         let unexpected = degraded.iter().find(|d| !self.excused.iter().any(|e| d.contains(e)));
         ensure!(unexpected.is_none(), "degraded: {unexpected:?}");
+        ensure!(self.starting.is_empty(), "pods are on their way");
         ensure!(status["waiting"] == 0 && status["inFlight"] == 0, "busy: {status}");
         let (total, assigned) =
             (number(&status["addresses"]["total"]), number(&status["addresses"]["assigned"]));
@@ -97,12 +104,14 @@ fn held(page: &Value) -> BTreeMap<EniId, BTreeSet<Prefix>> {
     held
 }
 
+fn is_ours(eni: &Eni) -> bool {
+    eni.description.starts_with(DESCRIPTION)
+}
+
 /// No ENI of ours is left unattached.
-fn nothing_loose(world: &World) -> Result<(), String> {
-    let ours = |eni: &&vpc_ipam_core::testkit::ec2::Eni| {
-        eni.attachment.is_none() && eni.description.starts_with(DESCRIPTION)
-    };
-    let loose = world.enis().find(ours);
+fn nothing_loose(world: &World, others: &BTreeSet<EniId>) -> Result<(), String> {
+    let is_loose = |eni: &&Eni| eni.attachment.is_none() && is_ours(eni);
+    let loose = world.enis().filter(is_loose).find(|eni| !others.contains(&eni.id));
     ensure!(loose.is_none(), "an ENI was left behind: {loose:?}");
     Ok(())
 }

@@ -14,7 +14,7 @@ impl Calls {
     }
 
     /// Those that were made after `before`.
-    pub(super) fn since(&self, before: &Self) -> Self {
+    pub(crate) fn since(&self, before: &Self) -> Self {
         let new = self.0.iter().map(|(action, n)| (*action, n - before.of(*action)));
         Self(new.filter(|(_, n)| *n > 0).collect())
     }

@@ -4,7 +4,12 @@ mod audit;
 mod calls;
 mod node;
 mod pods;
+mod provoke;
 mod scene;
 mod script;
 
-pub(crate) use self::{scene::Scene, script::Script};
+pub(crate) use self::{
+    provoke::{prepare, provoke, with_spare_eni},
+    scene::{FOREVER, Scene},
+    script::Script,
+};

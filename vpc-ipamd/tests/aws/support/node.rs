@@ -1,6 +1,11 @@
 //! A running daemon, and what it says of itself.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -37,7 +42,6 @@ const BUFFER_LEN: usize = 1 << 16;
 /// A daemon composed as the program composes it, but for kernel, disk and sockets.
 pub(crate) struct Node {
     dir: TempDir,
-    socket: Socket,
     stop: oneshot::Sender<()>,
     task: JoinHandle<Result<(), DaemonError>>,
     /// What it speaks to AWS through.
@@ -46,6 +50,7 @@ pub(crate) struct Node {
 
 impl Node {
     pub(super) fn start(
+        socket: &Socket,
         emulator: &Emulator,
         instance: &InstanceId,
         datapath: &Arc<FakeDatapath>,
@@ -66,12 +71,12 @@ impl Node {
         let (daemon, backend) = aws::daemon(config, datapath, store, settings).unwrap();
         let metrics = BindAddress::Unix(dir.path().join("metrics.sock"));
         let daemon = daemon.with_metrics(Endpoint::Address(metrics));
-        let (socket, callers) = mpsc::channel(CALLERS_MAX);
+        let callers = socket.listen();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(daemon.run_in_memory(callers, async {
             let _ = stopped.await;
         }));
-        Self { dir, socket: Socket(socket), stop, task, backend }
+        Self { dir, stop, task, backend }
     }
 
     /// What SIGTERM does.
@@ -84,11 +89,6 @@ impl Node {
     pub(super) async fn kill(self) {
         self.task.abort();
         assert!(self.task.await.unwrap_err().is_cancelled());
-    }
-
-    /// Where the plugin finds it.
-    pub(crate) fn socket(&self) -> Socket {
-        self.socket.clone()
     }
 
     /// Status and body of an introspection page.
@@ -126,15 +126,23 @@ impl Node {
     }
 }
 
-/// Where the daemon takes connections.
-#[derive(Clone)]
-pub(crate) struct Socket(mpsc::Sender<DuplexStream>);
+/// Where the plugin finds the daemon, whichever of them runs.
+#[derive(Clone, Default)]
+pub(crate) struct Socket(Arc<Mutex<Option<mpsc::Sender<DuplexStream>>>>);
 
 impl Socket {
+    /// Connections to the daemon that starts now.
+    fn listen(&self) -> mpsc::Receiver<DuplexStream> {
+        let (sender, callers) = mpsc::channel(CALLERS_MAX);
+        *self.0.lock().unwrap() = Some(sender);
+        callers
+    }
+
     /// A connection; `None` if nobody is there.
     pub(super) async fn connect(&self) -> Option<DuplexStream> {
         let (ours, theirs) = tokio::io::duplex(BUFFER_LEN);
-        self.0.send(theirs).await.ok()?;
+        let sender = self.0.lock().unwrap().clone()?;
+        sender.send(theirs).await.ok()?;
         Some(ours)
     }
 }

@@ -2,33 +2,36 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ops::RangeInclusive,
+    ops::{Range, RangeInclusive},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
 use vpc_eni_aws::emulator::{Emulator, tokio_clock};
 use vpc_ipam_core::{
-    id::{EniId, InstanceId},
+    id::{EniId, InstanceId, SubnetId},
     testkit::{
         FakeDatapath, MemoryStore,
-        ec2::{Delays, Ec2Action, Ec2Error, World, WorldConfig},
+        ec2::{Delays, Ec2Action, Ec2Error, Fault, World, WorldConfig},
     },
 };
 
 use super::{
     calls::Calls,
-    node::Node,
+    node::{Node, Socket},
     pods::{self, Started},
 };
 
 /// Longer than any script takes, in virtual time, so that what goes wrong ends.
 const PATIENCE: Duration = Duration::from_secs(48 * 3600);
-/// How often the node is looked at: at first, and after [`COARSE_AFTER`].
+/// More calls than any script sees.
+pub(crate) const FOREVER: u32 = 1_000_000;
+/// Between two looks at the node, at the least.
 const FINE: Duration = Duration::from_millis(100);
-const COARSE: Duration = Duration::from_secs(1);
-const COARSE_AFTER: Duration = Duration::from_secs(20);
 
 /// Runs a test whose clock jumps to whatever comes next.
 pub(crate) fn in_virtual_time(test: impl Future<Output = ()>) {
@@ -49,7 +52,10 @@ pub(crate) struct Scene {
     pub(crate) datapath: Arc<FakeDatapath>,
     pub(crate) store: Arc<MemoryStore>,
     env: BTreeMap<String, String>,
+    socket: Socket,
     node: Option<Node>,
+    /// Pods that are on their way.
+    pub(super) starting: Vec<(String, JoinHandle<Started>)>,
     /// Running pods by name.
     pub(crate) pods: BTreeMap<String, Started>,
     /// What the daemon has said to ADDs that failed.
@@ -64,7 +70,7 @@ pub(crate) struct Scene {
     pub(crate) excused: Vec<&'static str>,
     /// Every reason that the node gave while it was being watched.
     pub(crate) said: BTreeSet<String>,
-    pub(super) began: Instant,
+    pub(crate) began: Instant,
     before: Calls,
 }
 
@@ -90,7 +96,9 @@ impl Scene {
             datapath: Arc::new(FakeDatapath::new()),
             store: Arc::new(MemoryStore::new()),
             env: env.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+            socket: Socket::default(),
             node: None,
+            starting: Vec::new(),
             pods: BTreeMap::new(),
             refusals: Vec::new(),
             warm: 2..=2,
@@ -118,8 +126,8 @@ impl Scene {
     /// Starts the daemon.
     pub(crate) fn start(&mut self) {
         assert!(self.node.is_none(), "it runs already");
-        let Self { emulator, instance, datapath, store, env, .. } = &*self;
-        self.node = Some(Node::start(emulator, instance, datapath, store, env));
+        let Self { socket, emulator, instance, datapath, store, env, .. } = &*self;
+        self.node = Some(Node::start(socket, emulator, instance, datapath, store, env));
     }
 
     /// Stops the daemon as SIGTERM does.
@@ -142,6 +150,28 @@ impl Scene {
         let mut world = self.emulator.world().lock().unwrap_or_else(PoisonError::into_inner);
         world.advance(now);
         world
+    }
+
+    /// The subnet of the node.
+    pub(crate) fn subnet(&self) -> SubnetId {
+        self.world().subnets()[0].id.clone()
+    }
+
+    /// EC2 works again.
+    pub(crate) fn heal(&self) {
+        self.world().faults_mut().clear();
+    }
+
+    /// Every call of EC2 fails, until [`heal`](Self::heal).
+    pub(crate) fn cut_off(&self, error: &Ec2Error) {
+        for action in Ec2Action::ALL {
+            self.fail(*action, error.clone(), FOREVER);
+        }
+    }
+
+    /// What the next calls of `action` meet.
+    pub(crate) fn meet(&self, action: Ec2Action, fault: Fault, times: u32) {
+        self.world().faults_mut().meet(action, fault, times);
     }
 
     /// Lets the next calls of `action` fail.
@@ -175,15 +205,27 @@ impl Scene {
         Calls::new(self.world().calls())
     }
 
-    /// Starts these pods at the same time, and waits until all of them run.
-    pub(crate) async fn serve<S: ToString>(&mut self, names: impl IntoIterator<Item = S>) {
-        let socket = self.node().socket();
-        let start = |name: S| {
-            let name = name.to_string();
-            (name.clone(), tokio::spawn(pods::start(socket.clone(), name)))
-        };
-        let starting: Vec<_> = names.into_iter().map(start).collect();
-        for (name, task) in starting {
+    /// Pods `p0`, `p1` and so on.
+    pub(crate) fn names(numbers: Range<u32>) -> impl Iterator<Item = String> {
+        numbers.map(|n| format!("p{n}"))
+    }
+
+    /// Starts pods of these numbers at the same time, and waits until all of them run.
+    pub(crate) async fn serve(&mut self, numbers: Range<u32>) {
+        self.launch(numbers);
+        self.served().await;
+    }
+
+    /// Starts pods of these numbers at the same time.
+    pub(crate) fn launch(&mut self, numbers: Range<u32>) {
+        let socket = self.socket.clone();
+        let start = |name: String| (name.clone(), tokio::spawn(pods::start(socket.clone(), name)));
+        self.starting.extend(Self::names(numbers).map(start));
+    }
+
+    /// Waits until all pods that were launched run.
+    pub(crate) async fn served(&mut self) {
+        for (name, task) in std::mem::take(&mut self.starting) {
             // While somebody waits, somebody else looks at the node.
             while !task.is_finished() {
                 self.look().await;
@@ -197,7 +239,7 @@ impl Scene {
 
     /// One ADD; what the daemon says if it fails.
     pub(crate) async fn add(&mut self, name: &str) -> Result<(), String> {
-        let socket = self.node().socket();
+        let socket = self.socket.clone();
         let id = format!("{name}-0");
         match pods::add(&socket, &id).await {
             Ok(ip) => {
@@ -212,10 +254,12 @@ impl Scene {
         }
     }
 
-    /// Ends a pod.
-    pub(crate) async fn end(&mut self, name: &str) {
-        let pod = self.pods.remove(name).expect("no such pod");
-        pods::del(&self.node().socket(), pod.key.container_id()).await.unwrap();
+    /// Ends pods of these numbers.
+    pub(crate) async fn end(&mut self, numbers: Range<u32>) {
+        for name in Self::names(numbers) {
+            let pod = self.pods.remove(&name).expect("no such pod");
+            pods::del(&self.socket, pod.key.container_id()).await.unwrap();
+        }
     }
 
     /// Notes what the node says is wrong.
@@ -226,15 +270,11 @@ impl Scene {
 
     /// Lets time pass, with an eye on the node.
     pub(crate) async fn pass(&mut self, time: Duration) {
-        let end = Instant::now() + time;
+        let (start, end) = (Instant::now(), Instant::now() + time);
         while Instant::now() < end {
             self.look().await;
-            sleep(self.pause(end - time).min(end - Instant::now())).await;
+            sleep(pause(start).min(end - Instant::now())).await;
         }
-    }
-
-    fn pause(&self, since: Instant) -> Duration {
-        if since.elapsed() < COARSE_AFTER { FINE } else { COARSE }
     }
 
     /// Waits until something is true; `what` it is, if it never becomes so.
@@ -252,8 +292,31 @@ impl Scene {
                 self.said
             );
             self.look().await;
-            sleep(self.pause(start)).await;
+            sleep(pause(start)).await;
         }
+    }
+
+    /// Asserts that metrics count answers of `code` to `action`.
+    pub(crate) async fn was_counted(&self, action: Ec2Action, code: &str) {
+        let page = self.node().metrics().await;
+        let count = format!("awscni_aws_api_error_count{{api=\"{action}\",error=\"{code}\"}} ");
+        assert!(page.contains(&count), "{count} is missing in\n{page}");
+    }
+
+    /// True if one sentence of the node's, or one that a pod was refused with, has all of `parts`.
+    pub(crate) fn knows(&self, parts: &[&str]) -> bool {
+        let whole = |text: &String| parts.iter().all(|part| text.contains(part));
+        self.said.iter().chain(&self.refusals).any(whole)
+    }
+
+    /// Waits until the node is at rest and all is well.
+    pub(crate) async fn settle_now(&mut self) {
+        self.settle(Duration::from_secs(600)).await;
+    }
+
+    /// Addresses of the pool.
+    pub(crate) async fn total(&self) -> u64 {
+        self.node().json("/v1/status").await["addresses"]["total"].as_u64().unwrap()
     }
 
     /// Waits until the node is at rest and all is well, and says how long that took.
@@ -271,19 +334,24 @@ impl Scene {
                 self.said
             );
             self.look().await;
-            sleep(self.pause(start)).await;
+            sleep(pause(start)).await;
         }
     }
 
     /// Asserts that somebody who looked at the node, or a pod that was refused, was told all of
     /// `parts` in one sentence.
     pub(crate) fn was_told(&self, parts: &[&str]) {
-        let told = self.said.iter().chain(&self.refusals);
-        let whole = |text: &&String| parts.iter().all(|part| text.contains(part));
         assert!(
-            told.clone().any(|text| whole(&text)),
-            "nobody was told {parts:?}, but {:#?}",
-            told.collect::<Vec<_>>()
+            self.knows(parts),
+            "nobody was told {parts:?}, but {:#?} {:#?}",
+            self.said,
+            self.refusals
         );
     }
+}
+
+/// Until the node is looked at again by who has waited since then.
+fn pause(since: Instant) -> Duration {
+    // A long wait is measured with less precision.
+    since.elapsed().div_f64(100.0).max(FINE)
 }

@@ -40,6 +40,7 @@ impl Script {
         in_virtual_time(async {
             let mut scene = scene();
             story(&mut scene).await;
+            scene.served().await;
             let patience = Duration::from_secs(2 * self.within_s + 60);
             let took = scene.settle(patience).await;
             let calls = scene.calls();
