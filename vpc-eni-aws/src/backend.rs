@@ -7,7 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use tokio::sync::{Mutex as AsyncMutex, OnceCell};
+use tokio::sync::{Mutex as AsyncMutex, Notify, OnceCell};
 use vpc_ipam_core::{
     addr::Prefix,
     cloud::{
@@ -42,6 +42,8 @@ pub struct AwsBackend {
     pub(crate) attaching: AsyncMutex<()>,
     /// Held while the subnets are looked up.
     pub(crate) listing_subnets: AsyncMutex<()>,
+    /// EC2 has given a view.
+    pub(crate) viewed: Notify,
     api: OnceCell<Arc<dyn Ec2Api>>,
     memory: Mutex<Memory>,
     pub(crate) recorder: Arc<Recorder>,
@@ -85,6 +87,7 @@ impl AwsBackend {
             limits: OnceCell::new(),
             attaching: AsyncMutex::new(()),
             listing_subnets: AsyncMutex::new(()),
+            viewed: Notify::new(),
             api: OnceCell::new(),
             memory: Mutex::default(),
             recorder,
@@ -127,7 +130,13 @@ impl AwsBackend {
     }
 
     /// EC2, connected on first use.
+    ///
+    /// # Errors
+    ///
+    /// If it must not be asked for anything, or the region cannot be found out.
     pub(crate) async fn api(&self) -> Result<&dyn Ec2Api, CloudError> {
+        // Whatever is asked, reading is the least.
+        self.config.permit().check("DescribeNetworkInterfaces")?;
         let connect = || async {
             let region = self.region().await?;
             let (recorder, pacer) = (Arc::clone(&self.recorder), Arc::clone(&self.pacer));
@@ -166,10 +175,12 @@ impl CloudBackend for AwsBackend {
     }
 
     async fn create_eni(&self, request: &CreateEni) -> Result<CloudEni, CloudError> {
+        self.config.permit().check("CreateNetworkInterface")?;
         self.create(request).await
     }
 
     async fn delete_eni(&self, eni: &EniId) -> Result<(), CloudError> {
+        self.config.permit().check("DeleteNetworkInterface")?;
         in_background(self.delete(eni)).await
     }
 
@@ -178,10 +189,12 @@ impl CloudBackend for AwsBackend {
         eni: &EniId,
         count: AddressCount,
     ) -> Result<Vec<Prefix>, CloudError> {
+        self.config.permit().check("AssignPrivateIpAddresses")?;
         self.assign(eni, count).await
     }
 
     async fn unassign_addresses(&self, eni: &EniId, cidrs: &[Prefix]) -> Result<(), CloudError> {
+        self.config.permit().check("UnassignPrivateIpAddresses")?;
         in_background(self.unassign(eni, cidrs)).await
     }
 }

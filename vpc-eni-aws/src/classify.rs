@@ -7,11 +7,21 @@ use crate::pace::HeldBack;
 /// Longest part of EC2's own message that is kept. Encoded authorization failures run to kilobytes.
 const MESSAGE_LEN_MAX: usize = 600;
 
+/// What EC2 writes before an encoded reason.
+const ENCODED_MARK: &str = "Encoded authorization failure message:";
+/// How to read one.
+const DECODING_HINT: &str = "; EC2 also gave an encoded reason, which is in the daemon's log: read it with \
+                             aws sts decode-authorization-message --encoded-message TEXT";
+/// Longest encoded reason that is logged. They have some 2 kB.
+const ENCODED_LEN_MAX: usize = 8192;
+
 /// A failed call before it is classified.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Failure {
     /// The credential chain gave nothing.
     Credentials(String),
+    /// A setting forbids the call.
+    Disabled(String),
     /// Not sent: there was no token for it.
     HeldBack(HeldBack),
     /// An answer that makes no sense.
@@ -40,6 +50,7 @@ pub(crate) fn classify(action: &str, failure: &Failure) -> CloudError {
             ),
         ),
         Failure::HeldBack(held) => held_back(action, held),
+        Failure::Disabled(why) => CloudError::new(CloudErrorKind::Disabled, action, why.as_str()),
         Failure::Malformed(why) => malformed(action, why),
         Failure::Refused { code, message } => refused(action, code, message),
         Failure::Unreachable(why) => CloudError::new(
@@ -79,13 +90,27 @@ pub(crate) fn malformed(action: &str, why: &str) -> CloudError {
 
 fn refused(action: &str, code: &str, message: &str) -> CloudError {
     let kind = kind(code, message);
-    let code = if code.is_empty() { "(no error code)" } else { code };
-    let mut text = format!("{}: {}", cut(code), cut(message));
-    if let Some(remedy) = remedy(action, code, kind) {
+    let shown_code = if code.is_empty() { "(no error code)" } else { code };
+    let (message, encoded) = without_encoded_part(message);
+    let mut text = format!("{}: {}", cut(shown_code), cut(message));
+    if let Some(remedy) = remedy(action, code, message, kind) {
         text.push_str("; ");
         text.push_str(&remedy);
     }
-    CloudError::new(kind, action, text)
+    if let Some(encoded) = encoded {
+        text.push_str(DECODING_HINT);
+        let encoded: String = encoded.chars().take(ENCODED_LEN_MAX).collect();
+        tracing::info!(action, encoded, "EC2's encoded reason for a refusal");
+    }
+    CloudError::new(kind, action, text).with_code(cut(code))
+}
+
+/// EC2's own words, and the encoded reason that ends some of them: kilobytes that only IAM can read.
+fn without_encoded_part(message: &str) -> (&str, Option<&str>) {
+    match message.split_once(ENCODED_MARK) {
+        Some((words, encoded)) => (words.trim_end(), Some(encoded.trim())),
+        None => (message, None),
+    }
 }
 
 fn kind(code: &str, message: &str) -> CloudErrorKind {
@@ -146,7 +171,7 @@ fn parameter_kind(message: &str) -> CloudErrorKind {
     }
 }
 
-fn remedy(action: &str, code: &str, kind: CloudErrorKind) -> Option<String> {
+fn remedy(action: &str, code: &str, message: &str, kind: CloudErrorKind) -> Option<String> {
     let text = match (code, kind) {
         ("ExpiredToken" | "ExpiredTokenException", _) => {
             "the credentials have expired: check that the role can still be assumed".to_owned()
@@ -157,9 +182,10 @@ fn remedy(action: &str, code: &str, kind: CloudErrorKind) -> Option<String> {
         ("AuthFailure" | "InvalidClientTokenId" | "UnrecognizedClientException", _) => {
             "the access key is not valid here: check which credentials the daemon uses".to_owned()
         }
-        (_, CloudErrorKind::PermissionDenied) => format!(
-            "allow ec2:{action} in the IAM role of the daemon (managed policy AmazonEKS_CNI_Policy)"
-        ),
+        ("OptInRequired" | "PendingVerification" | "Blocked", _) => {
+            "the AWS account itself may not use EC2 here: see to that with AWS".to_owned()
+        }
+        (_, CloudErrorKind::PermissionDenied) => permission(action, message),
         (_, CloudErrorKind::AddressLimit) => {
             "the ENI is full; another ENI or a larger instance type is needed".to_owned()
         }
@@ -184,11 +210,27 @@ fn remedy(action: &str, code: &str, kind: CloudErrorKind) -> Option<String> {
                 .to_owned()
         }
         ("InvalidSubnetID.NotFound" | "InvalidGroup.NotFound", _) => {
-            "check the subnet and security groups of the primary ENI".to_owned()
+            "check the subnet and security groups of the ENIConfig, or of the primary ENI".to_owned()
         }
         _ => return None,
     };
     Some(text)
+}
+
+/// The permission that is missing. EC2 names it only sometimes, and then it need not be that of the action:
+/// an ENI that is born with tags takes two.
+fn permission(action: &str, message: &str) -> String {
+    let named = message.split("ec2:").nth(1).map(|rest| {
+        rest.chars().take_while(char::is_ascii_alphanumeric).take(64).collect::<String>()
+    });
+    let missing = match named.filter(|named| !named.is_empty()) {
+        Some(named) => format!("ec2:{named}"),
+        None if action == "CreateNetworkInterface" => {
+            format!("ec2:{action} and ec2:CreateTags (for the tags that ENIs are born with)")
+        }
+        None => format!("ec2:{action}"),
+    };
+    format!("allow {missing} in the IAM role of the daemon (managed policy AmazonEKS_CNI_Policy)")
 }
 
 /// The beginning of a text, without control characters.
@@ -215,28 +257,37 @@ mod tests {
     #[test]
     fn each_code_has_its_kind() {
         use CloudErrorKind as K;
-        for (code, kind) in [
-            ("InvalidNetworkInterfaceID.NotFound", K::Gone),
-            ("InvalidAttachmentID.NotFound", K::Gone),
-            ("InvalidInstanceID.NotFound", K::Gone),
-            ("InvalidSubnetID.NotFound", K::Gone),
-            ("InvalidGroup.NotFound", K::Gone),
-            ("InsufficientCidrBlocks", K::InsufficientPrefixes),
-            ("InsufficientFreeAddressesInSubnet", K::InsufficientAddresses),
-            ("PrivateIpAddressLimitExceeded", K::AddressLimit),
-            ("AttachmentLimitExceeded", K::AttachmentLimit),
-            ("UnauthorizedOperation", K::PermissionDenied),
-            ("RequestLimitExceeded", K::Throttled),
-            ("InvalidNetworkInterface.InUse", K::InUse),
-            ("Unavailable", K::Unreachable),
-            ("NetworkInterfaceLimitExceeded", K::Other),
-            ("OperationNotPermitted", K::Other),
-            ("", K::Other),
+        // With what the message says of the remedy, if there is one.
+        for (code, kind, remedy) in [
+            ("InvalidNetworkInterfaceID.NotFound", K::Gone, ""),
+            ("InvalidAttachmentID.NotFound", K::Gone, ""),
+            ("InvalidInstanceID.NotFound", K::Gone, ""),
+            ("InvalidSubnetID.NotFound", K::Gone, "ENIConfig"),
+            ("InvalidGroup.NotFound", K::Gone, "ENIConfig"),
+            ("InsufficientCidrBlocks", K::InsufficientPrefixes, "CreateSubnetCidrReservation"),
+            ("InsufficientFreeAddressesInSubnet", K::InsufficientAddresses, "larger subnet"),
+            ("PrivateIpAddressLimitExceeded", K::AddressLimit, "another ENI"),
+            ("AttachmentLimitExceeded", K::AttachmentLimit, "larger instance type"),
+            ("UnauthorizedOperation", K::PermissionDenied, "ec2:AttachNetworkInterface"),
+            ("RequestLimitExceeded", K::Throttled, "tried again later"),
+            ("Throttling", K::Throttled, "tried again later"),
+            ("ThrottlingException", K::Throttled, "tried again later"),
+            ("EC2ThrottledException", K::Throttled, "tried again later"),
+            ("SlowDown", K::Throttled, "tried again later"),
+            ("InvalidNetworkInterface.InUse", K::InUse, ""),
+            ("Unavailable", K::Unreachable, ""),
+            ("InvalidParameterValue", K::Other, ""),
+            ("OperationNotPermitted", K::Other, ""),
+            ("NetworkInterfaceLimitExceeded", K::Other, "quota"),
+            ("ExpiredToken", K::PermissionDenied, "expired"),
+            ("OptInRequired", K::PermissionDenied, "account"),
+            ("", K::Other, ""),
         ] {
             let error = refuse(code, "m");
             assert_eq!(error.kind, kind, "{code}");
             assert_eq!(error.action, "AttachNetworkInterface");
-            assert!(error.message.contains(code), "{}", error.message);
+            assert_eq!(error.code.as_deref(), Some(code).filter(|code| !code.is_empty()));
+            assert!(error.message.contains(code) && error.message.contains(remedy), "{error}");
         }
     }
 
@@ -252,8 +303,31 @@ mod tests {
 
     #[test]
     fn a_missing_permission_names_the_iam_action() {
-        let error = refuse("UnauthorizedOperation", "You are not authorized.");
-        assert!(error.message.contains("ec2:AttachNetworkInterface"), "{}", error.message);
+        let denied = |action: &str, message: &str| {
+            let code = "UnauthorizedOperation".into();
+            classify(action, &Failure::Refused { code, message: message.into() }).message
+        };
+        let text = denied("AttachNetworkInterface", "You are not authorized.");
+        assert!(text.contains("allow ec2:AttachNetworkInterface in"), "{text}");
+        let text = denied("CreateNetworkInterface", "You are not authorized.");
+        assert!(text.contains("allow ec2:CreateNetworkInterface and ec2:CreateTags"), "{text}");
+        let words = "You are not authorized to perform: ec2:CreateTags on resource: arn:aws:ec2:x";
+        let text = denied("CreateNetworkInterface", words);
+        assert!(text.contains("allow ec2:CreateTags in"), "{text}");
+    }
+
+    #[test]
+    fn an_encoded_reason_is_not_shown_but_said_how_to_read() {
+        let secret = "Zm9v".repeat(600);
+        let message =
+            format!("You are not authorized. Encoded authorization failure message: {secret}");
+        let text = refuse("UnauthorizedOperation", &message).message;
+        assert!(!text.contains("Zm9v"), "{text}");
+        for part in
+            ["You are not authorized.", "ec2:Attach", "aws sts decode-authorization-message"]
+        {
+            assert!(text.contains(part), "{part}: {text}");
+        }
     }
 
     proptest! {

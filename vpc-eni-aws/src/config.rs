@@ -17,6 +17,7 @@ pub(crate) use self::validate::validate_region;
 use crate::{
     http::{Trust, TrustError},
     pace::CallPace,
+    permit::Permit,
     sdk::Transport,
 };
 
@@ -142,6 +143,10 @@ pub struct AwsConfig {
     /// Choose among all subnets of the zone that are tagged for pods, and leave ENIs in subnets excluded
     /// by their tags to the pods they have.
     pub subnet_discovery: bool,
+    /// Views come from instance metadata, and EC2 is never asked for anything.
+    pub imds_only: bool,
+    /// Whether anything may be created, changed or deleted in EC2.
+    pub provisioning: bool,
     /// Version sent with each EC2 request.
     pub version: Option<String>,
     /// How fast requests are sent to EC2.
@@ -168,6 +173,8 @@ impl AwsConfig {
                 extra_tags: BTreeMap::new(),
                 family: Family::V4,
                 subnet_discovery: true,
+                imds_only: false,
+                provisioning: true,
                 version: None,
                 pace: CallPace::default(),
                 credentials: CredentialSource::DefaultChain,
@@ -176,6 +183,10 @@ impl AwsConfig {
                 trust: None,
             },
         }
+    }
+
+    pub(crate) fn permit(&self) -> Permit {
+        Permit { imds_only: self.imds_only, provisioning: self.provisioning }
     }
 
     /// The time that others see too, for stamps.
@@ -281,6 +292,23 @@ impl AwsConfigBuilder {
     #[must_use]
     pub fn subnet_discovery(mut self, on: bool) -> Self {
         self.config.subnet_discovery = on;
+        self
+    }
+
+    /// True: views come from instance metadata alone, the limits of the instance from the built-in table,
+    /// and EC2 is never asked for anything (`ENABLE_IMDS_ONLY_MODE`). What would need EC2 fails with
+    /// [`Disabled`](vpc_ipam_core::cloud::CloudErrorKind::Disabled).
+    #[must_use]
+    pub fn imds_only(mut self, on: bool) -> Self {
+        self.config.imds_only = on;
+        self
+    }
+
+    /// False: nothing is ever created, changed or deleted in EC2 (`DISABLE_NETWORK_RESOURCE_PROVISIONING`);
+    /// what would do that fails with [`Disabled`](vpc_ipam_core::cloud::CloudErrorKind::Disabled).
+    #[must_use]
+    pub fn provisioning(mut self, on: bool) -> Self {
+        self.config.provisioning = on;
         self
     }
 

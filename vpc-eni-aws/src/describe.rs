@@ -22,9 +22,13 @@ use crate::{
 
 impl AwsBackend {
     pub(crate) async fn view(&self) -> Result<CloudView, CloudError> {
+        if self.config.imds_only {
+            return self.imds_view().await;
+        }
         let error = match self.ec2_view().await {
             Ok(view) => {
                 self.memory().learn_view(&view);
+                self.viewed.notify_one();
                 return Ok(view);
             }
             Err(error) => error,
@@ -65,6 +69,7 @@ impl AwsBackend {
         if let Some(primary) = found.iter().find(|eni| eni.id == me.primary_eni) {
             self.memory().tracking = primary.tracking;
         }
+        self.warn_of_enis_that_stay(&found);
         let (mut enis, mut seen) = (Vec::with_capacity(found.len()), Vec::new());
         for eni in found {
             let groups = eni.groups.clone();
@@ -90,6 +95,22 @@ impl AwsBackend {
         }
         self.memory().learn_seen(seen);
         Ok(CloudView { enis, authority: Authority::Ec2 })
+    }
+
+    /// ENIs that outlive their instance cost money. What this system makes does not; of others it is said
+    /// once.
+    fn warn_of_enis_that_stay(&self, found: &[Ec2Eni]) {
+        let stays = |eni: &&Ec2Eni| {
+            eni.attachment.as_ref().is_some_and(|a| a.delete_on_termination == Some(false))
+        };
+        for eni in found.iter().filter(stays) {
+            if self.memory().is_news(&eni.id) {
+                tracing::warn!(
+                    eni = %eni.id,
+                    "the ENI will outlive its instance: DeleteOnTermination is false"
+                );
+            }
+        }
     }
 
     /// ENIs that ought to be attached, whatever a listing says.
@@ -140,6 +161,18 @@ impl AwsBackend {
             && let Some(block) = self.subnet_ipv6_block(&eni.subnet, eni.mac).await?
         {
             return Ok((ip.into(), block));
+        }
+        // Every other kind is born with an address: what EC2 shows is not what is. To take its word would
+        // make an ENI with pods unusable; the next view is another matter.
+        if eni.primary_ip.is_none() && eni.kind != EniKind::EfaOnly {
+            return Err(CloudError::new(
+                CloudErrorKind::Malformed,
+                "DescribeNetworkInterfaces",
+                format!(
+                    "{} has no address, though its kind is {:?}; it is asked again",
+                    eni.id, eni.kind
+                ),
+            ));
         }
         // EFA-only interfaces have no address; nothing will ever be routed there.
         let ip = eni.primary_ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));

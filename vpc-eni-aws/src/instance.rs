@@ -99,7 +99,11 @@ impl AwsBackend {
             return Ok(limits);
         }
         const ACTION: &str = "DescribeInstanceTypes";
-        match self.api().await?.type_limits(instance_type).await {
+        let asked = match self.api().await {
+            Ok(api) => api.type_limits(instance_type).await,
+            Err(error) => Err(error),
+        };
+        match asked {
             Ok(Some(limits)) => Ok(limits),
             Ok(None) => Err(CloudError::new(
                 CloudErrorKind::Other,

@@ -47,6 +47,11 @@ mod pace;
 #[cfg(feature = "sdk")]
 mod permissions;
 #[cfg(feature = "sdk")]
+mod permit;
+#[cfg(all(test, feature = "sdk"))]
+#[allow(clippy::indexing_slicing, clippy::unwrap_used)]
+mod quirk_tests;
+#[cfg(feature = "sdk")]
 mod release;
 #[cfg(feature = "sdk")]
 mod sdk;
@@ -67,5 +72,5 @@ pub use self::{
     config::{AwsConfig, AwsConfigBuilder, AwsConfigError, HTTP_TIMEOUT_DEFAULT, ImdsMode},
     counts::{ActionCount, Call, CallCounts, CallObserver, Outcome},
     pace::{CallClass, CallPace, PaceReport},
-    upkeep::{GroupSync, Swept, Upkeep, UpkeepConfig, UpkeepStatus},
+    upkeep::{Adopted, GroupSync, Swept, Upkeep, UpkeepConfig, UpkeepStatus},
 };

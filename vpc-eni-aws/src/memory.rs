@@ -42,6 +42,8 @@ pub(crate) struct Memory {
     pub(crate) subnets: Subnets,
     /// Timeouts of the primary ENI, which new ENIs get too.
     pub(crate) tracking: Tracking,
+    /// ENIs that were warned of.
+    warned: BTreeSet<EniId>,
     /// Why the last view had to come from instance metadata.
     pub(crate) ec2_failure: Option<CloudError>,
 }
@@ -75,6 +77,11 @@ impl Memory {
         if let Some(seen) = &mut self.seen {
             seen.retain(|seen| seen.eni.id != *eni);
         }
+    }
+
+    /// True the first time that an ENI is to be warned of.
+    pub(crate) fn is_news(&mut self, eni: &EniId) -> bool {
+        self.warned.insert(eni.clone())
     }
 
     /// ENIs as EC2 showed them last, security groups as they were set since; `None` before the first view.
@@ -124,6 +131,7 @@ impl Memory {
     pub(crate) fn learn_view(&mut self, view: &CloudView) {
         self.ec2_failure = None;
         self.known = view.enis.iter().map(|e| (e.id.clone(), (e.kind, e.tags.clone()))).collect();
+        self.warned.retain(|eni| self.known.contains_key(eni));
         // Only blocks that are in use: nodes may see many subnets over the years.
         let used: BTreeSet<_> = view.enis.iter().map(|eni| &eni.subnet).collect();
         self.blocks.retain(|subnet, _| used.contains(subnet));

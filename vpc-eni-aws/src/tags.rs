@@ -30,10 +30,14 @@ pub(crate) fn for_new_eni(
     instance: &InstanceId,
     now: SystemTime,
 ) -> BTreeMap<String, String> {
-    let mut tags = BTreeMap::from([
-        (INSTANCE_ID.to_owned(), instance.to_string()),
-        (CREATED_AT.to_owned(), rfc3339(now)),
-    ]);
+    let mut tags = of_our_enis(config, instance);
+    tags.insert(CREATED_AT.to_owned(), rfc3339(now));
+    tags
+}
+
+/// The same for one that is there already: nobody knows when it was made.
+pub(crate) fn of_our_enis(config: &AwsConfig, instance: &InstanceId) -> BTreeMap<String, String> {
+    let mut tags = BTreeMap::from([(INSTANCE_ID.to_owned(), instance.to_string())]);
     if let Some(name) = &config.cluster_name {
         tags.insert(CLUSTER_NAME.to_owned(), name.clone());
         tags.insert(OWNER.to_owned(), OWNER_VALUE.to_owned());

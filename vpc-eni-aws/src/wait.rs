@@ -114,7 +114,10 @@ impl Tries {
 
 /// True where trying the same again may help.
 pub(crate) fn may_pass(error: &CloudError) -> bool {
-    !matches!(error.kind, CloudErrorKind::PermissionDenied | CloudErrorKind::Gone)
+    !matches!(
+        error.kind,
+        CloudErrorKind::Disabled | CloudErrorKind::Gone | CloudErrorKind::PermissionDenied
+    )
 }
 
 #[cfg(test)]

@@ -212,6 +212,8 @@ pub enum CloudErrorKind {
     AddressLimit,
     /// The instance has as many ENIs as it can, or the device index is taken.
     AttachmentLimit,
+    /// A setting forbids the call; it was not made.
+    Disabled,
     /// The object does not exist (any more).
     Gone,
     /// The object is still in use; try again later.
@@ -241,6 +243,8 @@ pub struct CloudError {
     pub kind: CloudErrorKind,
     /// EC2 action or IMDS path.
     pub action: String,
+    /// The service's error code, if it gave one: for display and counts.
+    pub code: Option<String>,
     /// The cloud's own words, its error code included, and the remedy where there is one.
     pub message: String,
 }
@@ -252,7 +256,14 @@ impl CloudError {
         action: impl Into<String>,
         message: impl Into<String>,
     ) -> Self {
-        Self { kind, action: action.into(), message: message.into() }
+        Self { kind, action: action.into(), code: None, message: message.into() }
+    }
+
+    /// The same, with the service's error code.
+    #[must_use]
+    pub fn with_code(mut self, code: impl Into<String>) -> Self {
+        self.code = Some(code.into()).filter(|code| !code.is_empty());
+        self
     }
 
     /// True where the subnet, not the node, has run out.

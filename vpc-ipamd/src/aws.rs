@@ -33,6 +33,8 @@ pub fn config(settings: &Settings) -> AwsConfigBuilder {
         .cluster_name(settings.cluster_name.clone().unwrap_or_default())
         .extra_tags(settings.extra_tags.clone())
         .subnet_discovery(settings.subnet_discovery)
+        .imds_only(settings.imds_only)
+        .provisioning(settings.provisioning)
         .version(settings.version.as_str())
 }
 
@@ -64,9 +66,11 @@ pub fn daemon(
 /// What is done in EC2 beside the pool: nothing where `settings` say that nothing may be changed there.
 fn upkeep(settings: &Settings) -> UpkeepConfig {
     let mut config = UpkeepConfig::default();
-    config.security_groups = settings.provisioning;
-    config.termination = settings.provisioning;
-    config.leaked_enis = settings.provisioning && settings.leaked_eni_cleanup;
+    let provisioning = settings.provisioning && !settings.imds_only;
+    config.security_groups = provisioning;
+    config.termination = provisioning;
+    config.leaked_enis = provisioning && settings.leaked_eni_cleanup;
+    config.tags = provisioning;
     config.manage_untagged = settings.manage_untagged;
     config.seed = settings.seed;
     config
@@ -189,14 +193,16 @@ mod tests {
 
     #[test]
     fn upkeep_rests_where_nothing_may_be_changed() {
-        for (env, groups, leaks) in [
+        for (env, on, leaks) in [
             (&[][..], true, true),
             (&[("DISABLE_LEAKED_ENI_CLEANUP", "true")], true, false),
             (&[("DISABLE_LEAKED_ENI_CLEANUP", "false")], true, true),
             (&[("DISABLE_NETWORK_RESOURCE_PROVISIONING", "true")], false, false),
+            (&[("ENABLE_IMDS_ONLY_MODE", "true")], false, false),
         ] {
             let config = upkeep(&settings(env));
-            assert_eq!((config.security_groups, config.leaked_enis), (groups, leaks), "{env:?}");
+            let does = (config.security_groups, config.tags, config.leaked_enis);
+            assert_eq!(does, (on, on, leaks), "{env:?}");
         }
         assert!(!upkeep(&settings(&[("MANAGE_UNTAGGED_ENI", "false")])).manage_untagged);
     }

@@ -44,6 +44,8 @@ pub(crate) struct State {
     pub(crate) subnets: Vec<Ec2Subnet>,
     /// Subnets that refuse new ENIs, and how.
     pub(crate) refusing: BTreeMap<SubnetId, CloudErrorKind>,
+    /// Tags that were written, call by call.
+    pub(crate) written: Vec<BTreeMap<String, String>>,
     /// What ENIs were asked to be like, whether EC2 made them or not.
     pub(crate) asked: Vec<NewEni>,
     /// ENIs that listings do not show.
@@ -68,7 +70,7 @@ pub(crate) fn instance() -> InstanceId {
     InstanceId::new("i-1").unwrap()
 }
 
-fn attachment(device: u32, state: AttachmentState) -> Attachment {
+pub(crate) fn attachment(device: u32, state: AttachmentState) -> Attachment {
     Attachment {
         id: format!("a-{device}"),
         instance: Some(instance()),

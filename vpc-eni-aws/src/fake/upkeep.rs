@@ -59,6 +59,7 @@ impl TagCalls for Fake {
                 None => &mut find(state, eni)?.tags,
             };
             had.extend(tags.clone());
+            state.written.push(tags.clone());
             Ok(())
         })
     }

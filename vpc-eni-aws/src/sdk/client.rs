@@ -66,7 +66,12 @@ pub(crate) async fn connect(
     if let Some(url) = &config.ec2_endpoint {
         builder = builder.endpoint_url(url);
     }
-    Sdk { client: aws_sdk_ec2::Client::from_conf(builder.build()), recorder, pacer }
+    Sdk {
+        client: aws_sdk_ec2::Client::from_conf(builder.build()),
+        recorder,
+        pacer,
+        permit: config.permit(),
+    }
 }
 
 async fn with_credentials(

@@ -79,7 +79,7 @@ pub(super) fn eni(from: &NetworkInterface) -> Result<Ec2Eni, String> {
     Ok(Ec2Eni {
         mac: from.mac_address().unwrap_or_default().parse().map_err(|e| in_eni(text(e)))?,
         subnet: subnet.map_err(|e| in_eni(text(e)))?,
-        kind: kind(from.interface_type()),
+        kind: kind(from.interface_type(), primary_ip.is_some()),
         primary_ip,
         ipv6,
         cidrs,
@@ -123,12 +123,15 @@ fn text(error: vpc_ipam_core::id::IdError) -> String {
     error.to_string()
 }
 
-fn kind(from: Option<&NetworkInterfaceType>) -> EniKind {
+/// A kind that is not known here yet is used like any other, unless it carries no IP.
+fn kind(from: Option<&NetworkInterfaceType>, has_address: bool) -> EniKind {
     match from {
         Some(NetworkInterfaceType::Efa) => EniKind::Efa,
         Some(NetworkInterfaceType::EfaOnly) => EniKind::EfaOnly,
         Some(NetworkInterfaceType::Trunk) => EniKind::Trunk,
-        _ => EniKind::Interface,
+        None | Some(NetworkInterfaceType::Interface) => EniKind::Interface,
+        Some(_) if !has_address => EniKind::EfaOnly,
+        Some(_) => EniKind::Interface,
     }
 }
 

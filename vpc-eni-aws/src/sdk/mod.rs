@@ -35,6 +35,7 @@ use crate::{
     classify::{Failure, classify},
     counts::{Call, Outcome, Recorder},
     pace::Pacer,
+    permit::Permit,
 };
 
 /// Pages read at the most. An instance has at most 768 ENIs, but EC2 may return short pages; an
@@ -61,6 +62,7 @@ pub(crate) struct Sdk {
     client: Client,
     recorder: Arc<Recorder>,
     pacer: Arc<Pacer>,
+    permit: Permit,
 }
 
 impl Sdk {
@@ -84,6 +86,10 @@ impl Sdk {
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
+        // The one place that every call passes. What is forbidden takes no token either.
+        if let Some(refusal) = self.permit.refusal(action) {
+            return Err(Failure::Disabled(refusal.message));
+        }
         let paced = self.pacer.turn(action).await.map_err(Failure::HeldBack)?;
         self.recorder.ec2_request(action);
         let start = Instant::now();

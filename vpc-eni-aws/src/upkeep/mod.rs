@@ -1,6 +1,7 @@
 //! What is done in EC2 beside the pool, now and then: security groups are kept alike, ENIs that were left
 //! behind are swept, and those that would be are kept from it.
 
+mod adopt;
 mod groups;
 mod record;
 mod rfc3339;
@@ -19,7 +20,7 @@ use std::{
     },
 };
 
-pub use self::{groups::GroupSync, record::UpkeepStatus, sweep::Swept};
+pub use self::{adopt::Adopted, groups::GroupSync, record::UpkeepStatus, sweep::Swept};
 pub(crate) use self::{
     groups::Seen,
     verdict::{Scope, TAGS_READ, Unattached},
@@ -39,6 +40,8 @@ pub struct UpkeepConfig {
     /// Let the ENIs that this node has made vanish with its instance, also those whose maker was stopped
     /// before it could say so. Off where nothing may be changed.
     pub termination: bool,
+    /// Tag ENIs that the node uses but has not made. Off where nothing may be changed.
+    pub tags: bool,
     /// ENIs without our tags are ours (`MANAGE_UNTAGGED_ENI`).
     pub manage_untagged: bool,
     /// ENIs on other network cards than card 0 are ours (`ENABLE_MULTI_NIC`).
@@ -54,6 +57,7 @@ impl Default for UpkeepConfig {
             security_groups: true,
             leaked_enis: true,
             termination: true,
+            tags: true,
             manage_untagged: true,
             multi_nic: false,
             seed: None,
@@ -68,6 +72,7 @@ pub struct Upkeep {
     backend: Arc<AwsBackend>,
     config: UpkeepConfig,
     pushes: Mutex<groups::Pushes>,
+    tried: Mutex<adopt::Tried>,
     record: Mutex<UpkeepStatus>,
     drawn: AtomicU64,
 }
@@ -79,6 +84,7 @@ impl AwsBackend {
             backend: Arc::clone(self),
             config,
             pushes: Mutex::default(),
+            tried: Mutex::default(),
             record: Mutex::default(),
             drawn: AtomicU64::new(0),
         })
@@ -105,8 +111,13 @@ impl Upkeep {
                 self.watch_termination().await;
             }
         };
-        // The one must not wait for the other: a sweep may take most of an hour.
-        tokio::join!(groups, leaks, marks);
+        let tags = async {
+            if self.config.tags {
+                self.watch_tags().await;
+            }
+        };
+        // None must wait for another: a sweep may take most of an hour.
+        tokio::join!(groups, leaks, marks, tags);
         std::future::pending().await
     }
 
@@ -126,6 +137,10 @@ impl Upkeep {
 
     fn record(&self) -> MutexGuard<'_, UpkeepStatus> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tried(&self) -> MutexGuard<'_, adopt::Tried> {
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn pushes(&self) -> MutexGuard<'_, groups::Pushes> {

@@ -11,16 +11,20 @@ pub(super) const LEAKED_ENIS: &str = "leaked_enis";
 
 /// Reason of a node some of whose ENIs would outlive it.
 pub(super) const TERMINATION: &str = "termination";
+/// Reason of a node whose ENIs cannot be tagged.
+pub(super) const ENI_TAGS: &str = "eni_tags";
 
 /// What upkeep has done since it began, and what is wrong at the moment.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct UpkeepStatus {
     /// What is wrong, as one sentence with cause and remedy, by a word for metrics and alerts:
-    /// `security_groups`, `leaked_enis`, `termination`.
+    /// `eni_tags`, `security_groups`, `leaked_enis`, `termination`.
     pub troubles: BTreeMap<&'static str, String>,
     /// ENIs that were given the security groups of the primary ENI.
     pub group_pushes: u64,
+    /// ENIs that were given tags which they lacked.
+    pub tagged: u64,
     /// Leaked ENIs that were deleted.
     pub leaked_deleted: u64,
     /// ENIs of unknown age whose age is counted since.

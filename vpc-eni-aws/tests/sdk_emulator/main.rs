@@ -9,6 +9,7 @@ mod ipv6;
 mod life_cycle;
 mod limits;
 mod metadata;
+mod modes;
 mod pace;
 mod places;
 mod process;

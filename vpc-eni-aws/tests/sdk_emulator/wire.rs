@@ -149,6 +149,31 @@ async fn a_listing_is_read_to_its_last_page() {
 }
 
 #[tokio::test]
+async fn timeouts_of_tracked_connections_are_read_and_sent() {
+    let cloud = Cloud::start(&m5_large());
+    let primary = cloud.primary();
+    let timeouts = "<connectionTrackingConfiguration><tcpEstablishedTimeout>432000\
+        </tcpEstablishedTimeout><udpTimeout>45</udpTimeout></connectionTrackingConfiguration>";
+    let shown = page(&cloud, primary.as_str(), 0, "")
+        .replace("<privateIpAddressesSet>", &format!("{timeouts}<privateIpAddressesSet>"));
+    let ec2 = pages(vec![shown]);
+    let backend = backend(&cloud, &ec2);
+    backend.describe().await.unwrap();
+    let mut request = vpc_ipam_core::cloud::CreateEni::new(0, AddressCount::Secondary(1));
+    request.subnet = Some("subnet-1".parse().unwrap());
+    // What is answered is no creation.
+    backend.create_eni(&request).await.unwrap_err();
+    let sent = of_action(&ec2, "CreateNetworkInterface")[0].clone();
+    let of = |name: &str| sent.contains(&format!("ConnectionTrackingSpecification.{name}="));
+    assert!(
+        sent.contains("ConnectionTrackingSpecification.TcpEstablishedTimeout=432000"),
+        "{sent}"
+    );
+    assert!(sent.contains("ConnectionTrackingSpecification.UdpTimeout=45"), "{sent}");
+    assert!(!of("UdpStreamTimeout"), "{sent}");
+}
+
+#[tokio::test]
 async fn requests_are_signed_for_the_region_and_name_the_version() {
     let cloud = Cloud::start(&m5_large());
     let ec2 = server(|_, _| Some((200, String::new())));

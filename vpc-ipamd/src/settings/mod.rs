@@ -152,6 +152,8 @@ pub struct Settings {
     pub manage_untagged: bool,
     /// `ENABLE_POD_ENI`.
     pub pod_eni: bool,
+    /// `ENABLE_IMDS_ONLY_MODE`.
+    pub imds_only: bool,
     /// `ENABLE_SUBNET_DISCOVERY`.
     pub subnet_discovery: bool,
     /// `AWS_VPC_ENI_MTU` in bytes.
@@ -241,6 +243,7 @@ impl Settings {
             leaked_eni_cleanup: !r.bool(&t::DISABLE_LEAKED_ENI_CLEANUP, false)?,
             manage_untagged: r.bool(&t::MANAGE_UNTAGGED_ENI, true)?,
             pod_eni: r.bool(&t::ENABLE_POD_ENI, false)?,
+            imds_only: r.bool(&t::ENABLE_IMDS_ONLY_MODE, false)?,
             subnet_discovery: r.bool(&t::ENABLE_SUBNET_DISCOVERY, true)?,
             mtu,
             external_snat: r.bool(&t::AWS_VPC_K8S_CNI_EXTERNALSNAT, false)?,

@@ -68,6 +68,7 @@ impl Settings {
         };
         config.cooldown = self.cooldown;
         config.provisioning = self.provisioning;
+        config.metadata_only = self.imds_only;
         config.manage_untagged = self.manage_untagged;
         config.pod_eni = self.pod_eni;
         config.remember = true;

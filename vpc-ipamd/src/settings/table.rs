@@ -87,6 +87,8 @@ variables! {
         "True: no metrics server on port 61678.";
     DISABLE_NETWORK_RESOURCE_PROVISIONING, "`false`", BOOL, Default,
         "True: never create, change or delete anything in EC2; the pool follows what the instance has.";
+    ENABLE_IMDS_ONLY_MODE, "`false`", BOOL, Default,
+        "True: never ask EC2 for anything. The pool follows what instance metadata shows, nothing is created, changed or deleted, and ENIs that are somebody else's cannot be told apart. The instance type must be in the built-in table.";
     ENABLE_IPv4, "`true` unless `ENABLE_IPv6` is true", BOOL, Default,
         "Pods have IPv4 addresses. Exactly one of the two families must be on.";
     ENABLE_IPv6, "`false`", BOOL, Default,
@@ -142,7 +144,6 @@ pub const UNSUPPORTED: &[(&str, &[&str])] = &[
     ("AWS_MANAGE_ENIS_NON_SCHEDULABLE", FALSE),
     ("AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG", FALSE),
     ("ENABLE_BANDWIDTH_PLUGIN", FALSE),
-    ("ENABLE_IMDS_ONLY_MODE", FALSE),
     ("ENABLE_MULTI_NIC", FALSE),
     ("ENABLE_V6_EGRESS", FALSE),
     ("NETWORK_POLICY_ENFORCING_MODE", &["", "none"]),

@@ -42,6 +42,7 @@ const SAMPLES: &[(&Variable, &str, &str)] = &[
     (&t::DISABLE_LEAKED_ENI_CLEANUP, "true", "never"),
     (&t::DISABLE_METRICS, "1", "on"),
     (&t::DISABLE_NETWORK_RESOURCE_PROVISIONING, "t", ""),
+    (&t::ENABLE_IMDS_ONLY_MODE, "true", "only"),
     (&t::ENABLE_SUBNET_DISCOVERY, "false", "off"),
     (&t::HTTP_TIMEOUT, "20", "9"),
     (&t::INTROSPECTION_BIND_ADDRESS, "unix:/run/x.sock", "localhost"),
@@ -210,6 +211,14 @@ fn the_pool_is_told_whose_an_eni_is() {
     assert!(!config(&[("MANAGE_UNTAGGED_ENI", "false")]).manage_untagged);
     let (settings, _) = parse(&[("ENABLE_POD_ENI", "true")]).unwrap();
     assert!(settings.pool_config(&facts(true)).unwrap().expects_trunk());
+}
+
+#[test]
+fn on_metadata_alone_the_pool_changes_nothing() {
+    let config = |vars| good(vars).pool_config(&facts(true)).unwrap();
+    let alone = config(&[("ENABLE_IMDS_ONLY_MODE", "true")]);
+    assert!(alone.metadata_only && !alone.provisions());
+    assert!(!config(&[]).metadata_only && config(&[]).provisions());
 }
 
 #[test]

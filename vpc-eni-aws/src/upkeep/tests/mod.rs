@@ -1,5 +1,6 @@
 //! Upkeep on an EC2 in memory, in virtual time.
 
+mod adopt;
 mod groups;
 mod sweep;
 mod termination;
@@ -39,6 +40,7 @@ async fn what_is_switched_off_does_not_happen() {
         security_groups: false,
         leaked_enis: false,
         termination: false,
+        tags: false,
         ..UpkeepConfig::default()
     };
     let running = tokio::spawn(backend.upkeep(off).run());
