@@ -16,6 +16,7 @@ use vpc_ipam_core::{
 use super::{Seen, Upkeep, UpkeepConfig, record::ENI_TAGS};
 use crate::{
     config::AwsConfig,
+    pace::in_background,
     tags,
     wait::{TAGS, may_pass},
 };
@@ -55,7 +56,7 @@ impl Upkeep {
             if !self.may_tag(eni) {
                 continue;
             }
-            match self.tag(eni, tags).await {
+            match in_background(self.tag(eni, tags)).await {
                 Ok(()) => {
                     tracing::info!(%eni, keys = ?tags.keys(), "ENI adopted: tagged");
                     result.tagged += 1;
