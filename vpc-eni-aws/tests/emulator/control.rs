@@ -131,3 +131,43 @@ async fn a_change_that_is_not_possible_says_why_and_what_was_done() {
         assert!(!answer["error"].as_str().unwrap().is_empty());
     }
 }
+
+mod hostile {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn part() -> impl Strategy<Value = String> {
+        prop_oneof![
+            Just("_control".to_owned()),
+            Just("faults".to_owned()),
+            Just("latest".to_owned()),
+            Just("meta-data".to_owned()),
+            Just("network/interfaces/macs".to_owned()),
+            "[a-zA-Z0-9._~:@!$'()*+,;=-]{0,8}",
+            "%[0-9a-f]{2}",
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn any_path_of_either_server_is_answered(
+            parts in prop::collection::vec(part(), 0..6),
+            method in prop::sample::select(&["GET", "POST", "PUT", "DELETE"][..]),
+            body in "[ -~]{0,40}",
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let bed = Bed::plain();
+                bed.emulator.allow_imds_v1(true);
+                let path = format!("/{}", parts.join("/"));
+                let reply = bed.at(method, &path, &body).await;
+                assert!((200..500).contains(&reply.status), "{method} {path}: {}", reply.status);
+                let reply = bed.imds(method, &path, &[]).await;
+                assert!((200..500).contains(&reply.status), "{method} {path}: {}", reply.status);
+                // And the next request is, too.
+                bed.ok("DescribeTags", "").await;
+            });
+        }
+    }
+}

@@ -3,6 +3,8 @@
 mod action;
 mod conditions;
 mod error;
+#[cfg(test)]
+mod hostile;
 mod span;
 
 pub use self::error::{FileError, FileProblem};

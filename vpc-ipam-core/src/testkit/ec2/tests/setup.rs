@@ -76,3 +76,34 @@ fn a_reserved_address_is_given_to_nobody() {
     let got = assign(&mut w, &eni, Ipv4Request::Secondary(9)).unwrap().addresses;
     assert!(!got.contains(&ip));
 }
+
+#[test]
+fn an_eni_that_cannot_be_placed_leaves_nothing_behind() {
+    let mut world = World::new("eu-west-1", 1);
+    let vpc = world.add_vpc("10.0.0.0/16".parse().unwrap()).unwrap();
+    let subnet = world.add_subnet(&vpc, "10.0.0.0/24".parse().unwrap(), "eu-west-1a").unwrap();
+    let node = world.add_instance(&subnet, "t3.small", Time::ZERO).unwrap();
+    let free = world.subnets()[0].available_ips();
+    let place = |device| Place {
+        instance: node.clone(),
+        card: 0,
+        device: Some(device),
+        delete_on_termination: false,
+    };
+    let mut new = NewEni { id: EniId::new("eni-mine").ok(), ..NewEni::new(subnet.clone()) };
+    new.place = Some(place(0));
+    assert!(matches!(world.place_eni(&new, Time::ZERO), Err(WorldError::Ec2(_))));
+    assert_eq!(world.subnets()[0].available_ips(), free);
+    new.place = Some(place(2));
+    assert_eq!(world.place_eni(&new, Time::ZERO).unwrap().as_str(), "eni-mine");
+    assert_eq!(world.imds_view(&node, Time::ZERO).unwrap().enis.len(), 2, "seen at once");
+    assert_eq!(
+        world.place_eni(&new, Time::ZERO),
+        Err(WorldError::IdTaken { id: "eni-mine".to_owned() })
+    );
+    assert!(world.calls().is_empty());
+    let mut big = NewInstance::new(subnet, "t3.small");
+    big.primary.request.ipv4 = Some(Ipv4Request::Secondary(4));
+    assert!(matches!(world.start_instance(&big, Time::ZERO), Err(WorldError::Ec2(_))));
+    assert_eq!(world.instances().len(), 1);
+}
