@@ -1,7 +1,8 @@
 //! Doubt in what a view of EC2 shows: it may be some seconds old.
 //!
 //! What the pool itself has given up is kept apart by [`Gone`](super::Gone). But an earlier life of the
-//! node may have given something back a moment ago, and nobody knows what.
+//! node may have given something back a moment ago, and nobody knows what; the deletion of an ENI that
+//! failed may have detached it, and a creation that failed may have been undone after the attachment.
 
 use std::{collections::BTreeSet, time::Duration};
 

@@ -272,6 +272,8 @@ impl Pool {
                 self.note_exclusion(&cloud, now);
             }
             Err(error) => {
+                // It may have been attached for a moment.
+                self.doubt_what_comes(now);
                 if !self.learn_from(&error, Source::NewEni, count, now) {
                     let delay = self.growth.create_backoff.fail(&mut self.jitter);
                     self.growth.hold_create = Some(now + delay);
@@ -379,6 +381,8 @@ impl Pool {
             Ok(()) => now + GONE_FOR,
             Err(error) => {
                 self.growth.release_error = Some(error.to_string());
+                // It may be detached all the same.
+                self.doubt_what_comes(now);
                 self.describe_soon(now);
                 now
             }

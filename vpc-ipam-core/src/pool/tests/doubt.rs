@@ -3,9 +3,9 @@
 use super::{bench::*, reconcile::describes};
 use crate::{
     addr::Prefix,
-    cloud::AddressCount,
+    cloud::{AddressCount, CloudError, CloudErrorKind},
     config::{AllocationMode::Secondary, PoolConfig, WarmTargets},
-    id::EniId,
+    id::{EniId, OpId},
     pool::{Action, Event, Pool},
 };
 
@@ -150,4 +150,52 @@ fn what_comes_a_minute_after_a_restart_is_not_doubted() {
     bench.assign_in_cloud(&id, AddressCount::Secondary(1));
     look(&mut bench);
     assert!(bench.reply(op).is_ok());
+}
+
+/// The only action of that sort has happened, or not, and its answer is a failure.
+fn fails(bench: &mut Bench, event: fn(OpId, CloudError) -> Event) {
+    let op = bench.held.pop().expect("asked for").op();
+    let error = CloudError::new(CloudErrorKind::Unreachable, "EC2", "no answer came in time");
+    bench.hold = |a| matches!(a, Action::CreateEni { .. });
+    bench.pool.handle(event(op, error), bench.now);
+    bench.run();
+}
+
+#[test]
+fn an_eni_whose_deletion_failed_half_way_is_given_to_no_pod_while_ec2_still_shows_it() {
+    let mut bench = Bench::new(config(Secondary, WarmTargets { enis: 2, ..Default::default() }));
+    bench.pass_s(100);
+    bench.hold = |a| matches!(a, Action::DeleteEni { .. });
+    bench.reconfigure(|config| config.targets.enis = 0);
+    // It is detached, but the answer is lost, and EC2's views show for a while what was.
+    fails(&mut bench, |op, error| Event::EniDeleted { op, result: Err(error) });
+    assert_eq!(bench.pool.stats().enis.len(), 2);
+    let primary = bench.primary();
+    add(&mut bench, 0..9);
+    bench.ask(9);
+    bench.pass_s(4);
+    look(&mut bench);
+    bench.pass_s(5);
+    assert!(bench.replies.is_empty(), "{:?}", bench.replies);
+    bench.enis.retain(|id, _| *id == primary);
+    bench.pass_s(2);
+    assert_eq!(bench.pool.stats().enis.len(), 1);
+}
+
+#[test]
+fn an_eni_whose_creation_was_undone_is_given_to_no_pod_while_ec2_still_shows_it() {
+    let mut bench = Bench::new(config(Secondary, WarmTargets { enis: 0, ..Default::default() }));
+    bench.pass_s(1);
+    bench.hold = |a| matches!(a, Action::CreateEni { .. });
+    add(&mut bench, 0..9);
+    let half_made = bench.attach_eni();
+    bench.assign_in_cloud(&half_made, AddressCount::Secondary(9));
+    fails(&mut bench, |op, error| Event::EniCreated { op, result: Err(error) });
+    bench.ask(9);
+    look(&mut bench);
+    assert_eq!(bench.pool.stats().enis.len(), 2);
+    bench.pass_s(9);
+    assert!(bench.replies.is_empty(), "{:?}", bench.replies);
+    bench.pass_s(1);
+    assert_eq!(bench.replies.len(), 1, "EC2 shows it all along");
 }
