@@ -5,7 +5,8 @@
 //! again, and once prefixes cover the targets all singles without a pod go.
 
 use super::{
-    Growth, Need, Plan, Reason, Shortage, Shrink, Totals, View, earlier, grow::Search, shrink,
+    EniView, Growth, Need, Plan, Reason, Shortage, Shrink, Totals, View, earlier, grow::Search,
+    shrink,
 };
 use crate::{
     config::{AllocationMode, PoolConfig},
@@ -17,6 +18,9 @@ use crate::{
 /// there are blocks at all.
 pub(super) fn make_room(search: &mut Search<'_>, totals: &Totals, probe: bool) {
     if !search.view.confirmed || search.held(search.view.holds.all) {
+        return;
+    }
+    if probe && search.enis().iter().any(|eni| has_slot_soon(eni, search.config)) {
         return;
     }
     let mut spare = totals.singles_idle().saturating_sub(search.view.waiting);
@@ -44,6 +48,12 @@ pub(super) fn make_room(search: &mut Search<'_>, totals: &Totals, probe: bool) {
             return;
         }
     }
+}
+
+/// True if a request for a prefix is under way, or can be made once something else has ended.
+fn has_slot_soon(eni: &EniView, config: &PoolConfig) -> bool {
+    let asked = eni.incoming > eni.incoming_singles;
+    asked || eni.leaving > 0 || (eni.busy && eni.free_slots(config) > 0)
 }
 
 /// Completes the search for prefixes, which met a subnet without free blocks, with single

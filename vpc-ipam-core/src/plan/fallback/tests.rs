@@ -72,6 +72,25 @@ fn a_probe_takes_one_address_and_only_where_there_is_no_other_slot() {
 }
 
 #[test]
+fn a_probe_that_is_under_way_takes_no_second_address() {
+    let mut node = view(vec![eni(0, 9, 0), eni(1, 8, 0)]);
+    node.enis.iter_mut().for_each(|eni| eni.holds.prefixes.ask_max = Some(1));
+    let ask = plan(&node, &config(40, 2), NOW);
+    assert_eq!((ask.grow.len(), released(&ask)), (1, 0), "{ask:?}");
+    // It is asked for; it waits for something else to end; its slot is being made.
+    for (incoming, leaving, taken) in [(1, 0, 8), (0, 0, 8), (0, 1, 9)] {
+        let other = node.enis.last_mut().unwrap();
+        (other.busy, other.incoming, other.leaving, other.taken) = (true, incoming, leaving, taken);
+        let wait = plan(&node, &config(40, 2), NOW);
+        assert_eq!((wait.grow.len(), released(&wait)), (0, 0), "{incoming} {leaving} {wait:?}");
+    }
+    // What is under way takes the last slot.
+    let other = node.enis.last_mut().unwrap();
+    (other.incoming, other.incoming_singles, other.leaving, other.taken) = (1, 1, 0, 8);
+    assert_eq!(released(&plan(&node, &config(40, 2), NOW)), 1);
+}
+
+#[test]
 fn missing_addresses_come_from_existing_enis_first_and_then_with_a_new_one() {
     let mut view = view(vec![eni(0, 0, 7)]);
     view.waiting = 1;
