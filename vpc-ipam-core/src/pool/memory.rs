@@ -150,9 +150,11 @@ impl Pool {
         }
     }
 
-    /// True if something may be given back to EC2: no later life will think that it is still here.
+    /// True if something may be given back to EC2: no later life will think that it is still here. While
+    /// a write of the state file has failed, the file may have a lease that was undone with it.
     pub(super) fn may_give_back(&self) -> bool {
-        !self.config.remember || self.memory.is_current()
+        let remembered = !self.config.remember || self.memory.is_current();
+        remembered && self.journal.error().is_none()
     }
 
     pub(super) fn memory_timeout(&self) -> Option<Time> {

@@ -227,7 +227,9 @@ impl Pool {
         reasons.extend(self.calls_text());
         reasons.extend(self.growth.supply.text(self.config.family));
         if let Some(error) = self.journal.error() {
-            reasons.push(format!("the state file cannot be written: {error}"));
+            reasons.push(format!(
+                "the state file cannot be written, so nothing is given back to EC2: {error}"
+            ));
         }
         if let Some(error) = self.memory.error() {
             reasons.push(format!(

@@ -68,6 +68,27 @@ fn a_failed_write_takes_the_address_back_without_cooldown() {
 }
 
 #[test]
+fn an_address_whose_add_may_be_in_the_file_all_the_same_is_not_given_back_to_ec2() {
+    let mut bench = Bench::new(config(Secondary, warm_ips(1, 0)));
+    bench.pass_s(1);
+    bench.hold = is_persist;
+    let op = bench.ask(1);
+    assert_eq!(bench.shape(), (vec![2], 1));
+    bench.hold = |_| false;
+    bench.store_fails = true;
+    bench.answer_held();
+    assert!(matches!(bench.reply(op), Err(AssignError::NotDurable(_))));
+    bench.pass_s(300);
+    let gives_back = |a: &Action| matches!(a, Action::UnassignAddresses { .. });
+    assert_eq!(bench.count(gives_back), 0, "a restart would find a lease of it");
+    let reasons = bench.pool.stats().degraded;
+    assert!(reasons.iter().any(|r| r.contains("nothing is given back")), "{reasons:?}");
+    bench.store_fails = false;
+    bench.pass_s(60);
+    assert_eq!(bench.count(gives_back), 1);
+}
+
+#[test]
 fn a_failed_write_restores_the_released_lease() {
     let mut bench = bench();
     let ip = bench.add(1);
