@@ -233,8 +233,8 @@ impl Pool {
                     eni.grow_backoff.reset();
                     eni.hold_until = None;
                 }
+                self.take_given(&cidrs, now);
                 for cidr in cidrs {
-                    self.gone_cidrs.remove(&cidr);
                     self.add_cidr(&id, cidr, Authority::Ec2, now);
                 }
             }
@@ -265,9 +265,7 @@ impl Pool {
                 self.growth.create_backoff.reset();
                 self.growth.hold_create = None;
                 self.gone_enis.remove(&cloud.id);
-                for cidr in &cloud.cidrs {
-                    self.gone_cidrs.remove(cidr);
-                }
+                self.take_given(&cloud.cidrs, now);
                 self.adopt(&cloud, Authority::Ec2, now);
                 self.note_exclusion(&cloud, now);
             }

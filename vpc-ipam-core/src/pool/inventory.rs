@@ -68,30 +68,23 @@ impl Pool {
         if !self.config.family.takes(&cidr) {
             return;
         }
-        let Some(eni) = self.enis.get_mut(id) else { return };
-        if eni.leaving.contains(&cidr) {
-            return;
-        }
-        if let Some(known) = eni.cidrs().get(&cidr) {
-            // Nearly every CIDR of every view.
-            if known.confirmed && known.hinted.is_none() {
-                return;
-            }
-            let enough = authority == Authority::Ec2 && !known.doubted;
-            // What matters is what the view was taken of, not when it came.
-            let seen = self.describing.began;
-            let vouched = |since: &Time| enough || seen.since(*since) >= HINT_AGE_MIN;
-            let hinted = known.hinted.filter(|since| !vouched(since));
-            eni.unsaved |= !known.confirmed || known.hinted != hinted;
-            eni.edit(&cidr, |c| {
-                (c.confirmed, c.hinted) = (true, hinted);
-                c.doubted &= hinted.is_some();
-            });
+        let Some(eni) = self.enis.get(id) else { return };
+        let known = eni.cidrs().get(&cidr);
+        // Nearly every CIDR of every view.
+        let settled = known.is_some_and(|known| known.confirmed && known.hinted.is_none());
+        if settled || eni.leaving.contains(&cidr) {
             return;
         }
         let is_own = |eni: &Eni| !eni.missing && cidr.contains(eni.primary_ip);
-        let primary = self.enis.values().any(is_own);
-        if primary || self.is_held(&cidr) {
+        if self.enis.values().any(is_own) {
+            return;
+        }
+        if let Some(known) = known {
+            let hinted = known.hinted.filter(|_| !self.is_vouched(known, authority));
+            self.confirm(id, &cidr, hinted);
+            return;
+        }
+        if self.is_held(&cidr) {
             return;
         }
         // Addresses that pods used while the cloud denied them have moved here: so do the leases.
@@ -111,6 +104,40 @@ impl Pool {
             lease.place = Some(Place { eni: id.clone(), cidr });
             let ip = lease.ip;
             eni.edit(&cidr, |c| c.slots.lease(ip, key.clone()));
+        }
+    }
+
+    /// True if what holds a CIDR back ends with a view that shows it again.
+    fn is_vouched(&self, known: &Cidr, authority: Authority) -> bool {
+        // What matters is what the view was taken of, not when it came.
+        let shown_for = known.hinted.map(|since| self.describing.began.since(since));
+        let enough = authority == Authority::Ec2 && !known.doubted;
+        enough || shown_for.is_some_and(|time| time >= HINT_AGE_MIN)
+    }
+
+    fn confirm(&mut self, id: &EniId, cidr: &Prefix, hinted: Option<Time>) {
+        let Some(eni) = self.enis.get_mut(id) else { return };
+        let changed = eni.edit(cidr, |c| {
+            let changed = !c.confirmed || c.hinted != hinted;
+            (c.confirmed, c.hinted) = (true, hinted);
+            c.doubted &= hinted.is_some();
+            changed
+        });
+        eni.unsaved |= changed == Some(true);
+    }
+
+    /// EC2 has just given these to an ENI. One whose own address is among them has gone, although no
+    /// view has said so yet.
+    pub(super) fn take_given(&mut self, cidrs: &[Prefix], now: Time) {
+        for cidr in cidrs {
+            self.gone_cidrs.remove(cidr);
+        }
+        let is_given = |ip| cidrs.iter().any(|cidr| cidr.contains(ip));
+        let lost = self.enis.values().filter(|eni| !eni.missing && is_given(eni.primary_ip));
+        let lost: Vec<EniId> = lost.map(|eni| eni.id.clone()).collect();
+        for id in lost {
+            self.lose_eni(&id);
+            self.describe_soon(now);
         }
     }
 

@@ -40,7 +40,7 @@ fn add(bench: &mut Bench, pods: std::ops::Range<u32>) {
     }
 }
 
-fn look(bench: &mut Bench) {
+pub(super) fn look(bench: &mut Bench) {
     bench.pool.describe_soon(bench.now);
     bench.pool.handle(Event::Timeout, bench.now);
     bench.run();

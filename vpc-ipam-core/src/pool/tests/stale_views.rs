@@ -2,9 +2,11 @@
 
 use super::{
     bench::*,
+    doubt::look,
     reconcile::{bench, describes},
 };
 use crate::{
+    addr::Prefix,
     cloud::{AddressCount, Authority, CloudError, CloudErrorKind, CloudView},
     config::{AllocationMode::Secondary, WarmTargets},
     pool::{Action, Event},
@@ -115,4 +117,43 @@ fn a_released_address_is_not_taken_back_within_a_minute_and_only_on_ec2s_word() 
     bench.answer_held();
     assert_eq!(bench.enis[&id].cidrs.len(), 3);
     assert_eq!(bench.pool.stats().total, 3);
+}
+
+#[test]
+fn an_eni_whose_own_address_ec2_gives_to_another_one_has_gone() {
+    let mut bench = Bench::new(config(Secondary, warm_ips(0, 10)));
+    bench.pass_s(1);
+    let (primary, other) = (bench.primary(), bench.enis.keys().last().unwrap().clone());
+    let own = Prefix::host(bench.enis[&other].primary_ip);
+    bench.hold = |a| matches!(a, Action::AssignAddresses { .. } | Action::CreateEni { .. });
+    bench.eni(&primary).cidrs.pop();
+    bench.next_read();
+    let op = bench.held.pop().unwrap().op();
+    // Somebody deletes the other one, and its address is the next that EC2 gives.
+    bench.enis.remove(&other);
+    bench.eni(&primary).cidrs.push(own);
+    bench.hold = |a| describes(a) || matches!(a, Action::CreateEni { .. });
+    bench.pool.handle(Event::AddressesAssigned { op, result: Ok(vec![own]) }, bench.now);
+    bench.run();
+    let stats = bench.pool.stats();
+    assert_eq!(stats.enis.len(), 1);
+    assert!(stats.enis[0].cidrs.iter().any(|cidr| cidr.cidr == own), "{stats:?}");
+    assert!(bench.held.iter().any(describes), "how it really looks is worth a look");
+}
+
+#[test]
+fn a_torn_view_gives_no_pod_the_own_address_of_an_eni() {
+    let mut bench = Bench::new(config(Secondary, warm_ips(0, 9)));
+    bench.pass_s(1);
+    let (primary, ip) = (bench.primary(), bench.add(1));
+    bench.eni(&primary).cidrs.retain(|cidr| !cidr.contains(ip));
+    bench.next_read();
+    assert_eq!(bench.pool.stats().orphaned, 1);
+    let other = bench.attach_eni();
+    bench.eni(&other).primary_ip = ip;
+    look(&mut bench);
+    // Half of this view is older than the other half.
+    bench.eni(&primary).cidrs.push(Prefix::host(ip));
+    look(&mut bench);
+    assert_eq!(bench.pool.stats().orphaned, 1);
 }
