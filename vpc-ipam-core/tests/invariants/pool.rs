@@ -5,17 +5,17 @@ use std::{collections::BTreeMap, time::Duration};
 use proptest::prelude::*;
 use vpc_ipam_core::{
     cloud::AddressCount,
-    config::{AllocationMode, PoolConfig},
+    config::{AllocationMode, PoolConfig, WarmTargets},
     id::EniId,
     plan::{ENI_AGE_MIN, SHRINK_GAP, View},
     pool::{Action, Event},
-    stats::Stats,
+    stats::{EniStats, Stats},
     time::Time,
 };
 
 use crate::{
     cases,
-    common::bench::{Bench, Command, Input, Outcome, Seen, Watch, commands, nodes},
+    common::bench::{Bench, Command, Input, Kind, Outcome, Seen, Watch, commands, nodes},
     holds,
     state::cidrs,
 };
@@ -112,9 +112,22 @@ struct Frees {
     before: Stats,
     view: View,
     since: BTreeMap<EniId, Time>,
+    /// A view came with this call.
+    viewed: bool,
 }
 
 impl Frees {
+    /// True if a lease has lost its place with `eni`, which was freed in the last call.
+    fn is_missed(&self, eni: &EniStats, after: &Stats, seen: &Seen<'_>) -> bool {
+        let within = |eni: &EniStats, ip| eni.cidrs.iter().any(|cidr| cidr.cidr.contains(ip));
+        let placed = |ip| after.enis.iter().any(|other| within(other, ip));
+        let leases = seen.pool.checkpoint().leases;
+        let lost = leases.iter().any(|lease| within(eni, lease.ip) && !placed(lease.ip));
+        // A release that is being written is in no checkpoint. A view ends no lease, and may take the
+        // places of leases elsewhere; nothing else does.
+        lost || if self.viewed { eni.assigned() > 0 } else { after.orphaned > self.before.orphaned }
+    }
+
     /// The least that may be left once an ENI has gone.
     fn left(config: &PoolConfig, view: &View) -> Outcome {
         let (targets, per_slot) = (config.targets, u64::from(config.addresses_per_slot()));
@@ -132,6 +145,19 @@ impl Frees {
 }
 
 impl Watch for Frees {
+    fn called(&mut self, input: &Input<'_>, _seen: &Seen<'_>) -> Outcome {
+        let event = if let Input::Event(event) = input { Some(event) } else { None };
+        self.viewed = matches!(
+            event,
+            Some(
+                Event::Described { .. }
+                    | Event::EniCreated { .. }
+                    | Event::AddressesAssigned { .. }
+            )
+        );
+        Ok(())
+    }
+
     fn settled(&mut self, seen: &Seen<'_>) -> Outcome {
         let (stats, view) = (seen.pool.stats(), seen.pool.view());
         for eni in &self.before.enis {
@@ -149,8 +175,7 @@ impl Watch for Frees {
             let cooldown = seen.pool.config().cooldown;
             let cooling = |at: Time| !cooldown.is_zero() && seen.now.since(at) <= cooldown;
             let mut addresses = eni.cidrs.iter().flat_map(|cidr| &cidr.addresses);
-            // A lease whose ENI goes is an orphan.
-            let in_use = stats.orphaned > self.before.orphaned
+            let in_use = self.is_missed(eni, &stats, seen)
                 || addresses.any(|a| a.released.is_some_and(cooling));
             let age = self.since.get(&eni.id).map(|since| seen.now.since(*since));
             let young = age.is_none_or(|age| age < ENI_AGE_MIN);
@@ -167,6 +192,31 @@ impl Watch for Frees {
         (self.before, self.view) = (stats, view);
         Ok(())
     }
+}
+
+#[test]
+fn an_eni_may_be_freed_by_the_view_that_takes_the_address_of_a_pod_on_another_one() {
+    use AllocationMode::{Prefix, Secondary};
+    let targets = |enis| WarmTargets { enis, ips: 0, minimum_ips: 0, prefixes: 1 };
+    let mut config = PoolConfig::new(Prefix, targets(0), 3, 4).unwrap();
+    (config.max_pods, config.cooldown) = (3, Duration::ZERO);
+    config.add_wait = Duration::from_secs(15);
+    let history = [
+        Command::Add(0),
+        Command::Reconfigure(Secondary, targets(2), 8),
+        Command::Add(0),
+        Command::DelAll(1),
+        Command::Add(0),
+        Command::DelAll(0),
+        Command::FailCloud(1),
+        Command::Hold(Kind::Read),
+        Command::FailHost(1),
+        Command::Pass(63_262),
+        Command::Reconfigure(Prefix, targets(0), 3),
+        Command::Add(1),
+        Command::LoseCidr(4),
+    ];
+    holds(&(config, 64), &history, Frees::default()).unwrap();
 }
 
 /// When addresses of the current mode were given up last.
