@@ -6,11 +6,13 @@ use std::time::Duration;
 use proptest::prelude::*;
 use vpc_ipam_core::{
     cloud::InstanceLimits,
-    config::{AllocationMode, PoolConfig},
-    policy::PolicyConfig,
+    config::{AllocationMode, PoolConfig, WarmTargets},
+    plan::Reason,
+    policy::{Bounds, PolicyConfig},
+    stats::{EniStats, Stats},
     testkit::{
         ec2::instance_type,
-        script::{Everywhere, Script, crash_everywhere, play, replays_identically},
+        script::{Everywhere, Script, Step, crash_everywhere, play, replays_identically},
         sim::{Sim, SimConfig},
     },
 };
@@ -54,6 +56,67 @@ fn exhausted(pool: &PoolConfig, sim: &Sim) -> bool {
     }
 }
 
+/// True if every slot of every ENI that the node can have is taken, and none by a single address in place
+/// of a prefix that could give way.
+fn has_no_slot(limits: &InstanceLimits, stats: &Stats) -> bool {
+    let full = |eni: &EniStats| eni.cidrs.len() as u64 == u64::from(limits.slots());
+    stats.enis.len() as u64 == u64::from(limits.enis)
+        && stats.enis.iter().all(full)
+        && stats.singles == stats.singles_assigned
+}
+
+fn rests_at_its_targets(script: &Script) -> Result<Sim, TestCaseError> {
+    let sim = play_to_rest(script)?;
+    let pool = sim.pool().config().clone();
+    let stats = sim.pool().stats();
+    let plan = sim.pool().plan(sim.now());
+    let free = stats.total - stats.assigned;
+    let limits = limits(&script.config);
+    let limited = stats.total >= u64::from(pool.max_pods)
+        || has_no_slot(&limits, &stats)
+        || exhausted(&pool, &sim);
+    prop_assert!(plan.grow.is_empty() || limited, "{:?}", plan);
+    if let PolicyConfig::Adaptive(bounds) = pool.policy {
+        let room = u64::from(pool.max_pods).saturating_sub(stats.assigned);
+        let least = u64::from(bounds.min.min(bounds.max.unwrap_or(bounds.min))).min(room);
+        prop_assert!(free >= least || limited, "{free} free, {:?}", plan);
+        prop_assert!(plan.shrink.is_empty(), "{:?}", plan);
+        return Ok(sim);
+    }
+    if pool.targets.has_ip_targets() && !limited {
+        prop_assert!(free >= u64::from(pool.targets.ips), "{free} free, {:?}", plan);
+        prop_assert!(stats.total >= u64::from(pool.targets.minimum_ips), "{:?}", plan);
+    }
+    if pool.mode == AllocationMode::Secondary && !pool.targets.has_ip_targets() && !limited {
+        prop_assert!(free >= u64::from(pool.targets.enis * limits.slots()), "{:?}", plan);
+    }
+    prop_assert!(stats.enis.len() as u64 <= u64::from(limits.enis));
+    Ok(sim)
+}
+
+#[test]
+fn a_node_whose_pods_hold_single_addresses_in_every_slot_is_at_its_limit() {
+    let targets = WarmTargets { enis: 0, ips: 0, minimum_ips: 0, prefixes: 1 };
+    let mut config = SimConfig::with("t3.small", AllocationMode::Prefix, targets, 0).unwrap();
+    config.subnet = "10.0.0.0/26".parse().unwrap();
+    config.pool.max_pods = 33;
+    config.pool.policy = PolicyConfig::Adaptive(Bounds { min: 1, max: Some(2) });
+    let ms = |ms| Step::Pass(Duration::from_millis(ms));
+    let steps = vec![
+        ms(1_385),
+        Step::Burst(32),
+        ms(2_433),
+        Step::ReleaseAll,
+        ms(30_020),
+        // A block has just been given back, and the subnet has refused one a moment ago.
+        Step::Burst(24),
+    ];
+    let sim = rests_at_its_targets(&Script::new(config, steps)).unwrap();
+    let stats = sim.pool().stats();
+    assert_eq!((stats.total, stats.assigned, stats.singles_assigned), (24, 24, 8));
+    assert!(matches!(sim.pool().plan(sim.now()).reason, Reason::Full { .. }));
+}
+
 proptest! {
     #![proptest_config(cases())]
 
@@ -73,33 +136,7 @@ proptest! {
 
     #[test]
     fn a_pool_at_rest_meets_its_targets(script in script(any_config(), peaceful(PODS), 40)) {
-        let sim = play_to_rest(&script)?;
-        let pool = sim.pool().config().clone();
-        let stats = sim.pool().stats();
-        let plan = sim.pool().plan(sim.now());
-        let free = stats.total - stats.assigned;
-        let limits = limits(&script.config);
-        let enis = stats.enis.len() as u64;
-        let capacity = u64::from(limits.enis * limits.slots() * pool.addresses_per_slot());
-        let limited = stats.total >= u64::from(pool.max_pods)
-            || stats.total == capacity
-            || exhausted(&pool, &sim);
-        prop_assert!(plan.grow.is_empty() || limited, "{:?}", plan);
-        if let PolicyConfig::Adaptive(bounds) = pool.policy {
-            let room = u64::from(pool.max_pods).saturating_sub(stats.assigned);
-            let least = u64::from(bounds.min.min(bounds.max.unwrap_or(bounds.min))).min(room);
-            prop_assert!(free >= least || limited, "{free} free, {:?}", plan);
-            prop_assert!(plan.shrink.is_empty(), "{:?}", plan);
-            return Ok(());
-        }
-        if pool.targets.has_ip_targets() && !limited {
-            prop_assert!(free >= u64::from(pool.targets.ips), "{free} free, {:?}", plan);
-            prop_assert!(stats.total >= u64::from(pool.targets.minimum_ips), "{:?}", plan);
-        }
-        if pool.mode == AllocationMode::Secondary && !pool.targets.has_ip_targets() && !limited {
-            prop_assert!(free >= u64::from(pool.targets.enis * limits.slots()), "{:?}", plan);
-        }
-        prop_assert!(enis <= u64::from(limits.enis));
+        rests_at_its_targets(&script)?;
     }
 
     #[test]
