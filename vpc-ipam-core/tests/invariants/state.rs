@@ -160,6 +160,16 @@ struct OwnAddresses {
     leases: Leases,
 }
 
+impl OwnAddresses {
+    /// EC2 has given the address of an ENI away, which the pool keeps for the sake of its pods, knowing
+    /// that it has gone.
+    fn forget_given(&mut self, cidrs: &[Prefix], seen: &Seen<'_>) {
+        let view = seen.pool.view();
+        let here = |id: &EniId| view.enis.iter().any(|eni| eni.id == *id);
+        self.own.retain(|id, ip| here(id) || !cidrs.iter().any(|cidr| cidr.contains(*ip)));
+    }
+}
+
 impl Watch for OwnAddresses {
     fn called(&mut self, input: &Input<'_>, seen: &Seen<'_>) -> Outcome {
         match input {
@@ -168,7 +178,11 @@ impl Watch for OwnAddresses {
                 self.own = view.enis.iter().map(|eni| (eni.id.clone(), eni.primary_ip)).collect();
             }
             Input::Event(Event::EniCreated { result: Ok(eni), .. }) => {
+                self.forget_given(&eni.cidrs, seen);
                 self.own.insert(eni.id.clone(), eni.primary_ip);
+            }
+            Input::Event(Event::AddressesAssigned { result: Ok(cidrs), .. }) => {
+                self.forget_given(cidrs, seen);
             }
             _ => {}
         }
