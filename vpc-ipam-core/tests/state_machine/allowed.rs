@@ -23,7 +23,7 @@ macro_rules! must {
 
 impl Model {
     /// What the pool asks for. Says why it must not.
-    pub(crate) fn asked(&mut self, action: &Action) -> Result<(), String> {
+    pub(crate) fn asked(&mut self, action: &Action, now: Time) -> Result<(), String> {
         let grows = matches!(action, Action::AssignAddresses { .. } | Action::CreateEni { .. });
         let gives = matches!(action, Action::UnassignAddresses { .. } | Action::DeleteEni { .. });
         must!(!self.draining || !grows && !gives, "a draining node changes the cloud: {action:?}");
@@ -43,6 +43,7 @@ impl Model {
             Action::Describe { op } => {
                 must!(self.reads.is_empty(), "two reads at once");
                 self.reads.push((*op, self.changes));
+                self.read_at = now;
             }
             Action::AssignAddresses { op, eni, count } => {
                 let held = self.cidrs.iter().filter(|c| c.eni == *eni && c.confirmed).count();

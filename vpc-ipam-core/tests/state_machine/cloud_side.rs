@@ -15,6 +15,8 @@ use crate::model::{Cidr, Model, Use, has_pods};
 
 /// How long a view is not believed to show something again that was given up.
 pub(crate) const GONE_FOR: Duration = Duration::from_secs(60);
+/// How long EC2 must show what is in doubt.
+const DOUBTED_FOR: Duration = Duration::from_secs(10);
 /// Set-ups in a row that must fail before an ENI counts as broken.
 const BROKEN: u32 = 6;
 /// Take-downs of an ENI that may fail before it is deleted regardless.
@@ -87,6 +89,7 @@ impl Model {
             Event::AddressesAssigned { op, result } => {
                 let (id, _) = self.take_op(*op);
                 self.change_ends(*op, &id);
+                self.lose_enis_at(result.as_deref().unwrap_or_default());
                 for cidr in result.iter().flatten() {
                     self.gone.retain(|gone| gone.what != What::Cidr(*cidr));
                     self.add_cidr(&id, *cidr);
@@ -119,7 +122,10 @@ impl Model {
                         What::Eni(id) => *id != cloud.id,
                         What::Cidr(cidr) => !cloud.cidrs.contains(cidr),
                     });
+                    self.lose_enis_at(&cloud.cidrs);
                     self.adopt(cloud, now);
+                } else {
+                    self.doubtful_until = now + GONE_FOR;
                 }
             }
             Event::EniSetUp { op, result } => self.set_up_ends(*op, result.is_ok()),
@@ -158,6 +164,9 @@ impl Model {
     fn deleted(&mut self, id: EniId, ok: bool, now: Time) {
         self.changes += 1;
         self.departing.retain(|d| d.id != id);
+        if !ok {
+            self.doubtful_until = now + GONE_FOR;
+        }
         self.give_up(What::Eni(id), if ok { now + GONE_FOR } else { now });
     }
 
@@ -213,6 +222,7 @@ impl Model {
             }
             self.cidrs.retain(|cidr| cidr.eni != id || cidr.confirmed || has_pods(cidr));
         }
+        let known: Vec<Prefix> = self.cidrs.iter().map(|cidr| cidr.cidr).collect();
         let mut shown = view.enis.clone();
         shown.sort_by(|a, b| a.id.cmp(&b.id));
         for mut eni in shown {
@@ -226,6 +236,24 @@ impl Model {
             }
             eni.cidrs.retain(|cidr| !self.is_gone(&What::Cidr(*cidr), asked, now));
             self.adopt(&eni, now);
+        }
+        if now < self.doubtful_until {
+            let new = |c: &&mut Cidr| !known.contains(&c.cidr) && !has_pods(c);
+            self.cidrs.iter_mut().filter(new).for_each(|cidr| cidr.doubted = Some(now));
+        }
+    }
+
+    /// EC2 has given these to an ENI: none whose own address is among them is there any more.
+    fn lose_enis_at(&mut self, cidrs: &[Prefix]) {
+        for eni in &mut self.enis {
+            if eni.missing || !cidrs.iter().any(|cidr| cidr.contains(eni.primary_ip)) {
+                continue;
+            }
+            eni.missing = true;
+            eni.leaving.clear();
+            let mine = |cidr: &Cidr| cidr.eni == eni.id;
+            self.cidrs.iter_mut().filter(|c| mine(c)).for_each(|c| c.confirmed = false);
+            self.cidrs.retain(|cidr| !mine(cidr) || has_pods(cidr));
         }
     }
 
@@ -265,17 +293,22 @@ impl Model {
         if self.eni(id).is_none_or(|eni| eni.leaving.contains(&cidr)) {
             return;
         }
+        let own = |eni: &Eni| !eni.missing && cidr.contains(eni.primary_ip);
+        let is_own = self.enis.iter().any(own);
         let known = self.cidrs.iter_mut().find(|c| c.eni == *id && c.cidr == cidr);
         if let Some(known) = known {
-            known.confirmed = true;
+            if !is_own {
+                known.confirmed = true;
+                let at = self.read_at;
+                known.doubted = known.doubted.filter(|since| at.since(*since) < DOUBTED_FOR);
+            }
             return;
         }
-        let own = |eni: &Eni| !eni.missing && cidr.contains(eni.primary_ip);
-        if self.enis.iter().any(own) {
+        if is_own {
             return;
         }
         let overlaps = |c: &Cidr| c.cidr.covers(&cidr) || cidr.covers(&c.cidr);
-        if self.cidrs.iter().any(|c| overlaps(c) && c.confirmed) {
+        if self.cidrs.iter().any(|c| overlaps(c) && c.confirmed && c.doubted.is_none()) {
             return;
         }
         self.cidrs.retain(|c| !overlaps(c));
@@ -291,6 +324,7 @@ impl Model {
             (ip, state)
         });
         let addresses = addresses.collect();
-        self.cidrs.push(Cidr { eni: id.clone(), cidr, confirmed: true, ready: false, addresses });
+        let (eni, confirmed, ready, doubted) = (id.clone(), true, false, None);
+        self.cidrs.push(Cidr { eni, cidr, confirmed, ready, doubted, addresses });
     }
 }

@@ -36,6 +36,8 @@ pub(crate) struct Cidr {
     pub(crate) confirmed: bool,
     /// The host knows by which ENI its packets leave.
     pub(crate) ready: bool,
+    /// Since when it is in doubt whether EC2 shows what is there.
+    pub(crate) doubted: Option<Time>,
     pub(crate) addresses: Vec<(IpAddr, Use)>,
 }
 
@@ -134,6 +136,10 @@ pub(crate) struct Model {
     pub(crate) created: u64,
     /// Changes that had ended when a read of the cloud was asked for.
     pub(crate) reads: Vec<(OpId, u64)>,
+    /// When the last read was asked for.
+    pub(crate) read_at: Time,
+    /// Until when what is new in a view is in doubt.
+    pub(crate) doubtful_until: Time,
     pub(crate) last_release: Option<Time>,
     pub(crate) draining: bool,
     pub(crate) unexpected: u64,
@@ -169,6 +175,8 @@ impl Model {
             changes: 0,
             created: 0,
             reads: Vec::new(),
+            read_at: Time::ZERO,
+            doubtful_until: Time::ZERO,
             last_release: None,
             draining: false,
             unexpected: 0,
@@ -215,7 +223,7 @@ impl Model {
         let eni = self.eni(&cidr.eni);
         let usable = eni.is_some_and(|eni| !eni.missing && !eni.is_broken());
         let of_use = self.is_of_mode(&cidr.cidr) || self.stands_in(&cidr.cidr);
-        usable && cidr.confirmed && cidr.ready && of_use
+        usable && cidr.confirmed && cidr.doubted.is_none() && cidr.ready && of_use
     }
 
     /// A single address in prefix mode: for pods if no prefix has one.

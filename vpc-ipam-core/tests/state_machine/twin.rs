@@ -127,7 +127,7 @@ impl Watch for Twin {
 
     fn asked(&mut self, action: &Action, seen: &Seen<'_>) -> Outcome {
         self.log.push(format!("{} {action:?}", seen.now));
-        self.model.asked(action)
+        self.model.asked(action, seen.now)
     }
 
     fn settled(&mut self, seen: &Seen<'_>) -> Outcome {
