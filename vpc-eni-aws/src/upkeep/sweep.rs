@@ -15,6 +15,7 @@ use std::{
 use tokio::time::{Instant, sleep};
 use vpc_ipam_core::{
     cloud::{CloudError, CloudErrorKind},
+    config::Family,
     id::EniId,
 };
 
@@ -214,8 +215,11 @@ impl Upkeep {
         }
     }
 
-    /// Sweeps for ever.
+    /// Sweeps for ever; not on IPv6 nodes, whose role is not allowed to.
     pub(super) async fn watch_leaks(&self) {
+        if self.backend.config.family == Family::V6 {
+            return;
+        }
         let mut soon = true;
         loop {
             sleep(before_round(std::mem::take(&mut soon), self.random())).await;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use tokio::time::Instant;
-use vpc_ipam_core::{class::INSTANCE_TAG, cloud::CloudErrorKind as Kind};
+use vpc_ipam_core::{class::INSTANCE_TAG, cloud::CloudErrorKind as Kind, config::Family};
 
 use super::{Fake, UpkeepConfig, count, id, upkeep};
 use crate::{
@@ -193,4 +193,14 @@ async fn rounds_begin_at_random_times_an_hour_apart() {
     running.abort();
     let rounds = count(&fake, "unattached");
     assert!((9..=10).contains(&rounds), "{rounds}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ipv6_node_does_not_sweep() {
+    let (backend, fake) = Fake::backend_of(Family::V6);
+    let config = UpkeepConfig { security_groups: false, ..UpkeepConfig::default() };
+    let running = tokio::spawn(backend.upkeep(config).run());
+    tokio::time::sleep(Duration::from_secs(10 * 3600)).await;
+    assert_eq!(count(&fake, "unattached"), 0);
+    assert!(!running.is_finished());
 }
