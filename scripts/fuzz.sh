@@ -17,5 +17,9 @@ export RUSTC_BOOTSTRAP
 targets=${*:-$("$CARGO" fuzz list)}
 for target in $targets; do
     echo "== $target, ${FUZZ_SECONDS:-60} s"
-    "$CARGO" fuzz run "$target" -- -max_total_time="${FUZZ_SECONDS:-60}" -print_final_stats=1
+    # What earlier runs found worth keeping; new finds go to the first folder, which is not committed.
+    set -- "fuzz/corpus/$target"
+    mkdir -p "$1"
+    [ -d "fuzz/seeds/$target" ] && set -- "$@" "fuzz/seeds/$target"
+    "$CARGO" fuzz run "$target" "$@" -- -max_total_time="${FUZZ_SECONDS:-60}" -print_final_stats=1
 done

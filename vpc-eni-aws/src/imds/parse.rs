@@ -1,10 +1,16 @@
 //! Reads metadata texts. Pure, bounded, and without a panic whatever the text is.
 
-use std::{net::Ipv4Addr, str::FromStr};
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
 
 use serde::Deserialize;
 use thiserror::Error;
-use vpc_ipam_core::addr::Prefix;
+use vpc_ipam_core::{
+    addr::Prefix,
+    id::{EniId, InstanceId, MacAddr, SecurityGroupId, SubnetId, VpcId},
+};
 
 /// Longest text read at all. The largest real one, the addresses of a full ENI, has 800 bytes.
 pub const TEXT_LEN_MAX: usize = 64 * 1024;
@@ -136,14 +142,47 @@ pub fn identity(text: &str) -> Result<Identity, ParseError> {
     Ok(document)
 }
 
+/// Reads `text` as each kind of value in turn, as a fuzzer wants it.
+///
+/// # Panics
+///
+/// If a reader breaks its own promise: an accepted value that does not survive being printed and read again, or that
+/// is larger than the limits say.
+pub fn every(text: &str) {
+    let _ = value::<u32>(text, "a number");
+    let _ = value::<InstanceId>(text, "an instance id");
+    let _ = value::<EniId>(text, "an ENI id");
+    let _ = value::<SubnetId>(text, "a subnet id");
+    let _ = value::<VpcId>(text, "a VPC id");
+    let _ = list::<SecurityGroupId>(text, "a security group id");
+    let _ = list::<Ipv6Addr>(text, "an IPv6 address");
+    let _ = ipv4_block(text);
+    let _ = identity(text);
+    if let Ok(word) = self::word(text) {
+        assert!(!word.is_empty() && word.len() <= WORD_LEN_MAX);
+    }
+    again(list::<MacAddr>(text, "a MAC address"), |text| list(text, "a MAC address"));
+    again(list::<Prefix>(text, "a CIDR block"), |text| list(text, "a CIDR block"));
+    again(ipv4_addresses(text), ipv4_addresses);
+    again(ipv4_blocks(text), ipv4_blocks);
+}
+
+fn again<T: ToString + PartialEq>(
+    values: Result<Vec<T>, ParseError>,
+    read: impl FnOnce(&str) -> Result<Vec<T>, ParseError>,
+) {
+    let Ok(values) = values else { return };
+    assert!(values.len() <= LIST_LEN_MAX);
+    let text: Vec<String> = values.iter().map(T::to_string).collect();
+    assert!(read(&text.join("\n")).is_ok_and(|again| again == values));
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use proptest::prelude::*;
-    use vpc_ipam_core::id::MacAddr;
-
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn macs_come_with_and_without_a_slash() {
@@ -176,6 +215,19 @@ mod tests {
     }
 
     #[test]
+    fn texts_that_a_fuzzer_found_worth_keeping_do_no_harm() {
+        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/seeds/imds");
+        let mut read = 0;
+        for entry in std::fs::read_dir(corpus).unwrap() {
+            if let Ok(text) = std::fs::read_to_string(entry.unwrap().path()) {
+                every(&text);
+                read += 1;
+            }
+        }
+        assert!(read >= 20, "{corpus} has {read} texts");
+    }
+
+    #[test]
     fn too_much_is_an_error_not_an_allocation() {
         let many = "10.0.0.1 ".repeat(LIST_LEN_MAX + 1);
         assert!(matches!(ipv4_addresses(&many), Err(ParseError::TooLong { .. })));
@@ -186,12 +238,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_panics(text in ".{0,400}") {
-            let _ = word(&text);
-            let _ = value::<u32>(&text, "a number");
-            let _ = list::<MacAddr>(&text, "a MAC");
-            let _ = ipv4_addresses(&text);
-            let _ = ipv4_block(&text);
-            let _ = identity(&text);
+            every(&text);
         }
 
         #[test]
