@@ -4,7 +4,7 @@
 //! - Feature `emulator`: EC2 and IMDS over HTTP, in front of the core's state model; builds without
 //!   the SDK.
 //!
-//! [`limits`] and [`imds::parse`] are always there.
+//! [`limits`], [`iam`] and [`imds::parse`] are always there.
 
 #![forbid(unsafe_code)]
 
@@ -34,8 +34,11 @@ pub mod emulator;
 #[cfg(all(test, feature = "sdk"))]
 #[allow(clippy::unwrap_used)]
 mod fake;
+#[cfg(all(test, feature = "sdk", feature = "emulator"))]
+mod hostile_tests;
 #[cfg(feature = "sdk")]
 mod http;
+pub mod iam;
 pub mod imds;
 #[cfg(feature = "sdk")]
 mod instance;

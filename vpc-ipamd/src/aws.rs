@@ -29,6 +29,9 @@ const PERMISSIONS: &str = "permissions";
 pub fn config(settings: &Settings) -> AwsConfigBuilder {
     AwsConfig::builder()
         .ec2_endpoint(settings.ec2_endpoint.clone().unwrap_or_default())
+        .ca_bundle(settings.ca_bundle.clone().unwrap_or_default())
+        .imds_disabled(settings.metadata_disabled)
+        .imds_v1(settings.metadata_v1)
         .http_timeout(settings.http_timeout)
         .cluster_name(settings.cluster_name.clone().unwrap_or_default())
         .extra_tags(settings.extra_tags.clone())

@@ -16,6 +16,9 @@ or is replaced by the default with a warning in the log (*default*), or, in list
 Address targets (`WARM_IP_TARGET`, `MINIMUM_IP_TARGET`) rule over `WARM_PREFIX_TARGET`, which rules over `WARM_ENI_TARGET`.
 With `VPC_CNI_WARM_POLICY=adaptive` none of them decides.
 
+Besides, the AWS SDK reads its own variables: those of its credential chain, `AWS_ENDPOINT_URL_EC2`, `HTTPS_PROXY` and `NO_PROXY` (instance metadata is
+never read through a proxy), `AWS_EC2_METADATA_SERVICE_ENDPOINT` (a URL) and `AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE` (`IPv4` or `IPv6`).
+
 | Variable | Default | Values | Otherwise | Effect |
 |---|---|---|---|---|
 ";

@@ -188,6 +188,12 @@ pub struct Settings {
     pub cluster_name: Option<String>,
     /// `ADDITIONAL_ENI_TAGS`.
     pub extra_tags: BTreeMap<String, String>,
+    /// `AWS_CA_BUNDLE`.
+    pub ca_bundle: Option<PathBuf>,
+    /// `AWS_EC2_METADATA_DISABLED`.
+    pub metadata_disabled: bool,
+    /// False if `AWS_EC2_METADATA_V1_DISABLED`.
+    pub metadata_v1: bool,
     /// `AWS_EC2_ENDPOINT`.
     pub ec2_endpoint: Option<String>,
     /// `HTTP_TIMEOUT`.
@@ -267,6 +273,9 @@ impl Settings {
             metrics: !r.bool(&t::DISABLE_METRICS, false)?,
             cluster_name: non_empty(&r, &t::CLUSTER_NAME),
             extra_tags: r.tags(),
+            ca_bundle: non_empty(&r, &t::AWS_CA_BUNDLE).map(PathBuf::from),
+            metadata_disabled: r.bool(&t::AWS_EC2_METADATA_DISABLED, false)?,
+            metadata_v1: !r.bool(&t::AWS_EC2_METADATA_V1_DISABLED, false)?,
             ec2_endpoint: r.optional(&t::AWS_EC2_ENDPOINT, parse::endpoint, "none")?.flatten(),
             http_timeout: Duration::from_secs(http_timeout.into()),
             node_name: non_empty(&r, &t::MY_NODE_NAME),

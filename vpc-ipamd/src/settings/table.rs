@@ -53,8 +53,14 @@ const COUNT: &str = "integer, 0 to 100000";
 variables! {
     ADDITIONAL_ENI_TAGS, "`{}`", "JSON object of strings, keys up to 128 and values up to 256 characters", Skip,
         "Extra tags of the ENIs that the daemon creates. Keys that contain `k8s.amazonaws.com` are dropped.";
+    AWS_CA_BUNDLE, "the system's", "path; empty is unset", Fatal,
+        "File of certificates in PEM form that HTTPS servers are checked against, in place of the system's.";
     AWS_EC2_ENDPOINT, "the region's", "`http://` or `https://` URL; empty is unset", Fatal,
         "EC2 endpoint to use instead of the region's.";
+    AWS_EC2_METADATA_DISABLED, "`false`", BOOL, Default,
+        "True: instance metadata is never asked, for credentials neither. The daemon then knows its instance only if it remembers it.";
+    AWS_EC2_METADATA_V1_DISABLED, "`false`", BOOL, Default,
+        "True: instance metadata is read with tokens only. Otherwise it is read without (IMDSv1) where tokens are not to be had.";
     AWS_EXTERNAL_SERVICE_CIDRS, "none", CIDRS, Skip,
         "Destinations that always take the node's main routing table.";
     AWS_VPC_CNI_NODE_PORT_SUPPORT, "`true`", BOOL, Default,

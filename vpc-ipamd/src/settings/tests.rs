@@ -28,6 +28,8 @@ fn good(vars: &[(&str, &str)]) -> Settings {
 const SAMPLES: &[(&Variable, &str, &str)] = &[
     (&t::ADDITIONAL_ENI_TAGS, r#"{"team":"net"}"#, r#"["team"]"#),
     (&t::AWS_EC2_ENDPOINT, "http://127.0.0.1:4566", "127.0.0.1:4566"),
+    (&t::AWS_EC2_METADATA_DISABLED, "true", "on"),
+    (&t::AWS_EC2_METADATA_V1_DISABLED, "1", "v1"),
     (&t::AWS_EXTERNAL_SERVICE_CIDRS, "192.0.2.0/24", "192.0.2.0"),
     (&t::AWS_VPC_CNI_NODE_PORT_SUPPORT, "false", "no"),
     (&t::AWS_VPC_ENI_MTU, "1500", "9002"),
@@ -86,6 +88,7 @@ fn a_valid_value_changes_the_settings_and_an_invalid_one_is_treated_as_the_table
 fn every_variable_of_the_table_is_tested() {
     // Free texts have no invalid value, others cannot be told by one value alone.
     let elsewhere = [
+        "AWS_CA_BUNDLE",
         "AWS_VPC_K8S_CNI_LOG_FILE",
         "CLUSTER_NAME",
         "ENABLE_IPv4",
