@@ -53,12 +53,15 @@ impl XorShift {
     }
 }
 
+/// A status and a body.
+type Answer = (u16, Vec<u8>);
+
 /// Hands requests on and keeps the answers; or answers itself.
 #[derive(Clone, Debug)]
 struct Tape {
     inner: SharedHttpClient,
     recorded: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
-    next: Arc<Mutex<Option<(u16, Vec<u8>)>>>,
+    next: Arc<Mutex<Option<Answer>>>,
 }
 
 impl HttpClient for Tape {
