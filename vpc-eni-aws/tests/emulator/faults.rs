@@ -161,9 +161,10 @@ async fn frozen_metadata_shows_what_was_when_it_froze() {
     let path = format!("network/interfaces/macs/{}/local-ipv4s", bed.mac());
     let rest = format!("NetworkInterfaceId={}&SecondaryPrivateIpAddressCount=1", bed.primary());
     let count = async || bed.meta(&path).await.unwrap().lines().count();
+    bed.wind(1000);
     bed.ok("AssignPrivateIpAddresses", &rest).await;
     assert_eq!(count().await, 2, "it has not begun");
-    bed.wind(6000);
+    bed.wind(5000);
     bed.ok("AssignPrivateIpAddresses", &rest).await;
     assert_eq!(count().await, 2);
     bed.wind(9000);
