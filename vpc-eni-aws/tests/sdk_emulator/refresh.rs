@@ -86,7 +86,9 @@ async fn a_mac_without_attributes_yet_is_neither_an_error_nor_an_eni_without_add
     cloud.deny_ec2();
     let below = format!("{MACS}/{}/", eni.mac);
     // The attributes come one after the other, in any order.
-    for key in ["", "interface-id", "device-number", "subnet-id", "subnet-ipv4", "local-ipv4s"] {
+    for key in
+        ["", "interface-id", "device-number", "subnet-id", "subnet-ipv4-cidr-block", "local-ipv4s"]
+    {
         cloud.emulator.fail_imds(&format!("{below}{key}"), 404, 1000);
         let view = cloud.backend.describe().await.unwrap();
         assert_eq!(ids(&view), [cloud.primary()], "{key}");

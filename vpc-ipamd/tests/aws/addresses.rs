@@ -16,7 +16,12 @@ const ASSIGN_THEN_SINGLE: Script = Script {
     name: "assign-then-single",
     fault: "AssignPrivateIpAddresses of several is refused with InsufficientFreeAddressesInSubnet, of one it is not",
     effect: "one is asked for instead at once, then what is missing",
-    calls: &[(AssignPrivateIpAddresses, 5), (DescribeNetworkInterfaces, 3), (DescribeSubnets, 2)],
+    calls: &[
+        (AssignPrivateIpAddresses, 5),
+        (CreateTags, 1),
+        (DescribeNetworkInterfaces, 3),
+        (DescribeSubnets, 2),
+    ],
     within_s: 1,
 };
 

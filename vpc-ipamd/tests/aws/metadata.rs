@@ -24,7 +24,12 @@ const IMDS_401: Script = Script {
     name: "metadata-401",
     fault: "metadata refuses its own tokens 20 times while the node starts",
     effect: "tokens are fetched anew; tried again with growing pauses",
-    calls: &[(AssignPrivateIpAddresses, 3), (DescribeNetworkInterfaces, 3), (DescribeSubnets, 2)],
+    calls: &[
+        (AssignPrivateIpAddresses, 3),
+        (CreateTags, 1),
+        (DescribeNetworkInterfaces, 3),
+        (DescribeSubnets, 2),
+    ],
     within_s: 102,
 };
 
@@ -37,7 +42,12 @@ const IMDS_404: Script = Script {
     name: "metadata-404",
     fault: "metadata has no tokens (404) 20 times while the node starts",
     effect: "tried again with growing pauses",
-    calls: &[(AssignPrivateIpAddresses, 3), (DescribeNetworkInterfaces, 4), (DescribeSubnets, 2)],
+    calls: &[
+        (AssignPrivateIpAddresses, 3),
+        (CreateTags, 1),
+        (DescribeNetworkInterfaces, 4),
+        (DescribeSubnets, 2),
+    ],
     within_s: 300,
 };
 
@@ -50,7 +60,12 @@ const IMDS_405: Script = Script {
     name: "metadata-405",
     fault: "metadata allows no tokens (405) 20 times while the node starts",
     effect: "tried again with growing pauses",
-    calls: &[(AssignPrivateIpAddresses, 3), (DescribeNetworkInterfaces, 4), (DescribeSubnets, 2)],
+    calls: &[
+        (AssignPrivateIpAddresses, 3),
+        (CreateTags, 1),
+        (DescribeNetworkInterfaces, 4),
+        (DescribeSubnets, 2),
+    ],
     within_s: 300,
 };
 
@@ -63,7 +78,12 @@ const IMDS_500: Script = Script {
     name: "metadata-500",
     fault: "metadata answers 100 requests with 500 while the node starts",
     effect: "pods are refused with the reason; tried again with growing pauses",
-    calls: &[(AssignPrivateIpAddresses, 5), (DescribeNetworkInterfaces, 4), (DescribeSubnets, 2)],
+    calls: &[
+        (AssignPrivateIpAddresses, 5),
+        (CreateTags, 1),
+        (DescribeNetworkInterfaces, 4),
+        (DescribeSubnets, 2),
+    ],
     within_s: 1000,
 };
 

@@ -16,7 +16,12 @@ const EC2_AWAY_AT_START: Script = Script {
     name: "ec2-away-at-start",
     fault: "EC2 answers every call with 503 for ten minutes while a new node starts",
     effect: "pods are refused with the reason; the node is there within half a minute of EC2",
-    calls: &[(AssignPrivateIpAddresses, 58), (DescribeNetworkInterfaces, 75), (DescribeSubnets, 6)],
+    calls: &[
+        (AssignPrivateIpAddresses, 58),
+        (CreateTags, 1),
+        (DescribeNetworkInterfaces, 75),
+        (DescribeSubnets, 6),
+    ],
     within_s: 820,
 };
 

@@ -135,6 +135,7 @@ const LEAKED_OLD: Script = Script {
     effect: "the sweep deletes it within 65 minutes",
     calls: &[
         (AssignPrivateIpAddresses, 3),
+        (CreateTags, 1),
         (DeleteNetworkInterface, 1),
         (DescribeNetworkInterfaces, 5),
         (DescribeSubnets, 2),
@@ -198,7 +199,7 @@ const LEAKED_UNSTAMPED: Script = Script {
     effect: "the first sweep stamps it, the next one deletes it",
     calls: &[
         (AssignPrivateIpAddresses, 3),
-        (CreateTags, 1),
+        (CreateTags, 2),
         (DeleteNetworkInterface, 1),
         (DescribeNetworkInterfaces, 26),
         (DescribeSubnets, 5),
@@ -225,7 +226,12 @@ const LEAKED_FOREIGN: Script = Script {
     name: "leaked-foreign",
     fault: "an old unattached ENI has our tag, but a description of its own",
     effect: "it is left alone",
-    calls: &[(AssignPrivateIpAddresses, 3), (DescribeNetworkInterfaces, 44), (DescribeSubnets, 7)],
+    calls: &[
+        (AssignPrivateIpAddresses, 3),
+        (CreateTags, 1),
+        (DescribeNetworkInterfaces, 44),
+        (DescribeSubnets, 7),
+    ],
     within_s: 8220,
 };
 
@@ -246,6 +252,7 @@ const LEAKED_DENIED: Script = Script {
     effect: "the health page says so; the next sweep deletes it",
     calls: &[
         (AssignPrivateIpAddresses, 3),
+        (CreateTags, 1),
         (DeleteNetworkInterface, 2),
         (DescribeNetworkInterfaces, 26),
         (DescribeSubnets, 5),
