@@ -94,7 +94,10 @@ impl AwsBackend {
         })
     }
 
-    async fn read_limits(&self, instance_type: &str) -> Result<InstanceLimits, CloudError> {
+    pub(crate) async fn read_limits(
+        &self,
+        instance_type: &str,
+    ) -> Result<InstanceLimits, CloudError> {
         if let Some(limits) = limits::known(instance_type) {
             return Ok(limits);
         }

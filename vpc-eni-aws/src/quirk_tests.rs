@@ -94,3 +94,15 @@ async fn new_enis_track_connections_as_the_primary_eni_does() {
     let asked: Vec<_> = fake.state().asked.iter().map(|new| new.tracking).collect();
     assert_eq!(asked, [timeouts, timeouts, Tracking::default()]);
 }
+
+#[tokio::test]
+async fn on_metadata_alone_an_unknown_instance_type_is_an_error_that_says_why() {
+    let (backend, fake) = Fake::configured(|config| config.imds_only(true));
+    assert!(backend.read_limits("m5.large").await.is_ok());
+    let error = backend.read_limits("x99.colossal").await.unwrap_err();
+    assert_eq!(error.kind, Kind::Disabled);
+    for part in ["x99.colossal", "built-in table", "ENABLE_IMDS_ONLY_MODE"] {
+        assert!(error.message.contains(part), "{part}: {error}");
+    }
+    assert!(fake.state().log.is_empty());
+}

@@ -1,18 +1,12 @@
 //! Settings that forbid calls, and metadata that cannot be read.
 
-use std::{
-    io::{BufRead, BufReader, Write},
-    net::{TcpListener, TcpStream},
-    thread,
-};
-
 use vpc_eni_aws::{AwsBackend, AwsConfig, UpkeepConfig};
 use vpc_ipam_core::{
     cloud::{AddressCount, Authority, CloudBackend, CloudError, CloudErrorKind as Kind},
     testkit::ec2::{Ec2Action, Ec2Error, ForeignEni},
 };
 
-use crate::support::{Cloud, find, ids, m5_large, one, secondary};
+use crate::support::{Cloud, find, ids, m5_large, secondary};
 
 async fn changes(backend: &AwsBackend, cloud: &Cloud) -> Vec<CloudError> {
     let eni = cloud.primary();
@@ -45,19 +39,6 @@ async fn a_node_on_metadata_alone_never_asks_ec2() {
     assert!(cloud.backend.ec2_failure().is_none() && cloud.backend.troubles().is_empty());
     assert_eq!(cloud.backend.call_counts().ec2_requests(), 0);
     assert!(cloud.world().calls().is_empty(), "{:?}", cloud.world().calls());
-}
-
-#[tokio::test]
-async fn on_metadata_alone_an_unknown_instance_type_is_an_error_that_says_why() {
-    let config = one("m5.large", "10.0.0.0/24");
-    let cloud = Cloud::with(&config, |config| config.imds_only(true));
-    let imds = metadata(&cloud, "instance-type", 200, "x99.colossal");
-    let config = AwsConfig::builder().imds_endpoint(imds).imds_only(true).build().unwrap();
-    let error = AwsBackend::new(config).unwrap().instance().await.unwrap_err();
-    assert_eq!(error.kind, Kind::Disabled);
-    for part in ["x99.colossal", "built-in table", "ENABLE_IMDS_ONLY_MODE"] {
-        assert!(error.message.contains(part), "{part}: {error}");
-    }
 }
 
 #[tokio::test]
@@ -127,56 +108,21 @@ async fn a_missing_permission_to_detach_is_told_as_such() {
 #[tokio::test]
 async fn an_eni_whose_metadata_cannot_be_read_is_not_taken_for_one_without_addresses() {
     let cloud = Cloud::start(&m5_large());
+    let mac = cloud.eni(&cloud.primary()).mac;
     for key in ["local-ipv4s", "network-card", "ipv4-prefix", "device-number"] {
+        let path = format!("/latest/meta-data/network/interfaces/macs/{mac}/{key}");
         let broken = |status| {
-            let imds = metadata(&cloud, key, status, "");
+            cloud.emulator.heal_imds();
+            cloud.emulator.fail_imds(&path, status, 1000);
+            let imds = &cloud.imds.as_ref().unwrap().url;
             let config = AwsConfig::builder().imds_endpoint(imds).imds_only(true);
             AwsBackend::new(config.build().unwrap()).unwrap()
         };
-        let backend = broken(503);
-        let view = backend.describe().await;
+        let view = broken(503).describe().await;
         assert!(view.is_err(), "{key}: {view:?}");
         // Absent is something else: normal, or the ENI is left out until it is there.
         let view = broken(404).describe().await.unwrap();
         let whole = ["network-card", "ipv4-prefix"].contains(&key);
         assert_eq!(ids(&view).len(), usize::from(whole), "{key}");
     }
-}
-
-/// Metadata of the emulator, with one key answered otherwise.
-fn metadata(cloud: &Cloud, key: &'static str, status: u16, text: &'static str) -> String {
-    let origin = cloud.imds.as_ref().unwrap().url.strip_prefix("http://").unwrap().to_owned();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    // Ends with the process.
-    thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            let origin = origin.clone();
-            thread::spawn(move || relay(stream, &origin, key, status, text));
-        }
-    });
-    url
-}
-
-fn relay(stream: TcpStream, origin: &str, key: &str, status: u16, text: &str) -> Option<()> {
-    let mut reader = BufReader::new(stream);
-    let (mut head, mut line) = (String::new(), String::new());
-    while reader.read_line(&mut line).ok()? > 2 {
-        if !line.to_ascii_lowercase().starts_with("connection:") {
-            head.push_str(&line);
-        }
-        line.clear();
-    }
-    let path = head.split_whitespace().nth(1)?.to_owned();
-    if path.ends_with(&format!("/{key}")) {
-        let length = text.len();
-        let answer = format!(
-            "HTTP/1.1 {status} X\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{text}"
-        );
-        return reader.get_mut().write_all(answer.as_bytes()).ok();
-    }
-    let mut upstream = TcpStream::connect(origin).ok()?;
-    upstream.write_all(format!("{head}connection: close\r\n\r\n").as_bytes()).ok()?;
-    std::io::copy(&mut upstream, reader.get_mut()).ok()?;
-    Some(())
 }
