@@ -81,7 +81,7 @@ const IMDS_500: Script = Script {
     calls: &[
         (AssignPrivateIpAddresses, 5),
         (CreateTags, 1),
-        (DescribeNetworkInterfaces, 4),
+        (DescribeNetworkInterfaces, 5),
         (DescribeSubnets, 2),
     ],
     within_s: 1000,

@@ -139,7 +139,7 @@ const DENIED_SUBNETS: Script = Script {
         (DescribeSubnets, 3),
         (ModifyNetworkInterfaceAttribute, 1),
     ],
-    within_s: 477,
+    within_s: 485,
 };
 
 #[test]
