@@ -81,6 +81,17 @@ fn the_default_passes_and_tells_every_promised_figure() {
 }
 
 #[test]
+fn it_passes_when_ec2_and_metadata_fail_at_first() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/faults/rough.toml");
+    let Some(json) = pass(&format!("--faults {file}")) else { return };
+    assert_eq!(json["enis"], 6, "nothing is left of the ENI that could not be attached: {json}");
+    let calls = |action: &str| json["ec2_calls"][action].as_u64().unwrap_or(0);
+    assert_eq!(calls("DeleteNetworkInterface"), 1, "{json}");
+    assert_eq!(calls("AttachNetworkInterface"), 5, "four ENIs and one that was deleted: {json}");
+    assert_eq!(calls("CreateNetworkInterface"), 8, "the same, and three that were refused: {json}");
+}
+
+#[test]
 fn prefix_mode_passes() {
     let Some(json) = pass("--mode prefix") else { return };
     assert!(json["prefixes"].as_u64().unwrap() >= 4, "20 pods need two prefixes a node: {json}");

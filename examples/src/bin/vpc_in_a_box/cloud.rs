@@ -13,7 +13,7 @@ use vpc_datapath_linux::testkit::{
     fabric::{EniPort, Fabric},
     ns::NodeNs,
 };
-use vpc_eni_aws::emulator::{Emulator, Service, serve, wall_clock};
+use vpc_eni_aws::emulator::{Emulator, Faults, Service, serve, wall_clock};
 use vpc_ipam_core::{
     id::{EniId, InstanceId},
     testkit::ec2::{AttachedEni, World, WorldChange},
@@ -62,6 +62,11 @@ impl Cloud {
             Some(failure) => Err(anyhow!(failure)),
             None => Ok(cloud),
         }
+    }
+
+    /// Lets these things go wrong from now on.
+    pub(crate) fn inject(&self, faults: &Faults) {
+        self.emulator.inject(faults);
     }
 
     /// EC2's service, the same for all nodes.

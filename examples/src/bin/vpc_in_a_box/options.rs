@@ -76,6 +76,11 @@ pub(crate) struct Options {
           value_parser = clap::value_parser!(u64).range(0..=60_000))]
     pub(crate) link_delay_ms: u64,
 
+    /// What goes wrong with EC2 and instance metadata from the start on: a fault file of the emulator
+    /// (docs/emulator.md).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) faults: Option<PathBuf>,
+
     /// CNI specification version that the runtime speaks.
     #[arg(long, value_name = "V", value_enum, default_value_t = CniVersion::V1_0_0)]
     pub(crate) cni_version: CniVersion,

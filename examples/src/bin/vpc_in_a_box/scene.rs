@@ -67,6 +67,7 @@ impl Scene {
         let echo = echo_servers(&internet).context("start the internet host")?;
         let homes = places.iter().map(|p| (p.instance.clone(), p.ns.clone())).collect();
         let cloud = Cloud::new(world, fabric, homes)?;
+        cloud.inject(&setup.faults);
 
         let Place { ip, ns, .. } = places.pop().ok_or_else(|| anyhow!("there is no VPC host"))?;
         let vpc_host = VpcHost { ip, _echo: echo_servers(&ns).context("start the VPC host")?, ns };

@@ -1,8 +1,9 @@
 //! What a run consists of before anything is started, and why a wish cannot come true.
 
-use std::net::Ipv4Addr;
+use std::{fs, net::Ipv4Addr, path::Path};
 
 use anyhow::{Context as _, anyhow};
+use vpc_eni_aws::emulator::Faults;
 use vpc_ipam_core::{
     addr::Prefix,
     cloud::InstanceLimits,
@@ -33,6 +34,8 @@ pub(crate) struct Setup {
     pub(crate) options: Options,
     /// Pods that each node may run.
     pub(crate) max_pods: u32,
+    /// What goes wrong.
+    pub(crate) faults: Faults,
 }
 
 impl Setup {
@@ -47,7 +50,11 @@ impl Setup {
             pods: options.pods,
             max_pods: options.max_pods,
         })?;
-        Ok(Self { options, max_pods })
+        let faults = match &options.faults {
+            Some(path) => faults(path)?,
+            None => Faults::new(),
+        };
+        Ok(Self { options, max_pods, faults })
     }
 
     /// EC2 with a VPC and the instances in it: the nodes, and last the host that is no node.
@@ -86,6 +93,11 @@ impl Setup {
     }
 }
 
+fn faults(path: &Path) -> anyhow::Result<Faults> {
+    let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    Ok(Faults::parse(&path.display().to_string(), &text)?)
+}
+
 fn limits(name: &str) -> anyhow::Result<InstanceLimits> {
     instance_type(name).map(|t| t.limits()).ok_or_else(|| {
         let known: Vec<_> = instance_types().iter().map(|t| t.name).collect();
@@ -115,6 +127,24 @@ mod tests {
     fn an_unknown_type_is_refused_with_the_known_ones() {
         let error = setup(&["--instance-type", "m9.huge"]).unwrap_err().to_string();
         assert!(error.contains("m9.huge") && error.contains("m5.large"), "{error}");
+    }
+
+    #[test]
+    fn a_fault_file_is_read_before_anything_is_started() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("f.toml");
+        let path = file.to_str().unwrap();
+        let error = format!("{:#}", setup(&["--faults", path]).unwrap_err());
+        assert!(error.contains("read") && error.contains(path), "{error}");
+        fs::write(&file, "[[ec2]]\naction = \"CreateNetworkInterfaces\"\n").unwrap();
+        let error = format!("{:#}", setup(&["--faults", path]).unwrap_err());
+        assert!(error.contains("CreateNetworkInterfaces"), "{error}");
+        fs::write(
+            &file,
+            "[[ec2]]\naction = \"CreateNetworkInterface\"\nerror = \"RequestLimitExceeded\"\n",
+        )
+        .unwrap();
+        assert_ne!(setup(&["--faults", path]).unwrap().faults, Faults::new());
     }
 
     #[test]
