@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use tokio::time::sleep;
 use vpc_ipam_core::{
     cloud::{AddressCount, CloudEni, CloudError, CloudErrorKind},
     config::Family,
@@ -16,7 +17,7 @@ use crate::{
     api::Ec2Api,
     backend::AwsBackend,
     instance::Identity,
-    wait::{ATTACHED, may_pass},
+    wait::{ATTACH_TIME, ATTACHED, may_pass},
 };
 
 /// Device indexes on one card. The reference's table; no instance comes near.
@@ -31,14 +32,21 @@ impl AwsBackend {
         card: u32,
     ) -> Result<String, CloudError> {
         let _one_at_a_time = self.attaching.lock().await;
-        let enis = api.enis_of(&me.instance).await?;
-        let mut used = self.memory().recent_devices(card);
-        used.extend(
-            enis.iter()
-                .filter_map(|eni| eni.attachment.as_ref())
-                .filter(|attachment| attachment.card == card)
-                .map(|attachment| attachment.device),
-        );
+        let known = self.memory().attachments.devices(card);
+        if let Some(used) = &known
+            && let Some(device) = free_device(used)
+        {
+            match self.attach_at(me, api, eni, (card, device)).await {
+                // The instance is full, or somebody else has taken the index.
+                Err(error) if error.kind == CloudErrorKind::AttachmentLimit => {
+                    let used = self.devices(me, api, card).await?;
+                    let free = free_device(&used).filter(|free| *free != device).ok_or(error)?;
+                    return self.attach_at(me, api, eni, (card, free)).await;
+                }
+                result => return result,
+            }
+        }
+        let used = self.devices(me, api, card).await?;
         let device = free_device(&used).ok_or_else(|| {
             CloudError::new(
                 CloudErrorKind::AttachmentLimit,
@@ -46,9 +54,34 @@ impl AwsBackend {
                 format!("network card {card} of {} has no free device index", me.instance),
             )
         })?;
+        self.attach_at(me, api, eni, (card, device)).await
+    }
+
+    async fn attach_at(
+        &self,
+        me: &Identity,
+        api: &dyn Ec2Api,
+        eni: &EniId,
+        (card, device): (u32, u32),
+    ) -> Result<String, CloudError> {
         let attachment = api.attach(eni, &me.instance, device, card).await?;
-        self.memory().attached(eni.clone(), card, device);
+        self.memory().attached(eni.clone(), attachment.clone(), card, device);
         Ok(attachment)
+    }
+
+    /// Device indexes in use on a card, as EC2 lists them now and as we have taken them lately.
+    async fn devices(
+        &self,
+        me: &Identity,
+        api: &dyn Ec2Api,
+        card: u32,
+    ) -> Result<BTreeSet<u32>, CloudError> {
+        let listed = api.enis_of(&me.instance).await?;
+        let mut memory = self.memory();
+        memory.learn_attachments(&me.instance, &listed);
+        let mut used = memory.recent_devices(card);
+        used.extend(memory.attachments.devices(card).unwrap_or_default());
+        Ok(used)
     }
 
     /// Waits until EC2 shows the ENI attached with all that was asked for. Metadata may show it
@@ -69,6 +102,7 @@ impl AwsBackend {
         let mut partial = None;
         let mut why = "EC2 does not show it".to_owned();
         let mut tries = ATTACHED.start(eni.as_str());
+        sleep(ATTACH_TIME).await;
         loop {
             match api.eni(eni).await {
                 Ok(Some(found)) => {

@@ -10,6 +10,7 @@ use crate::{
     backend::AwsBackend,
     imds::paths::Item,
     instance::Identity,
+    pace::once,
     tags,
 };
 
@@ -37,7 +38,7 @@ impl AwsBackend {
                 self.memory().learn_new(&up, &new.groups);
                 Ok(up)
             }
-            Err(error) => Err(self.undo(api, &eni, attachment, error).await),
+            Err(error) => Err(self.undo(me, api, &eni, attachment, error).await),
         }
     }
 
@@ -106,19 +107,20 @@ impl AwsBackend {
         let id = self.attach(me, api, eni, card).await?;
         let id = attachment.insert(id);
         api.delete_on_termination(eni, id).await?;
-        self.wait_attached(me, api, eni, count).await
+        once(self.wait_attached(me, api, eni, count)).await
     }
 
     /// Deletes an ENI that could not be brought up; returns the error that made this necessary.
     async fn undo(
         &self,
+        me: &Identity,
         api: &dyn Ec2Api,
         eni: &EniId,
         attachment: Option<String>,
         mut error: CloudError,
     ) -> CloudError {
         tracing::warn!(%eni, %error, "deleting the ENI again");
-        if let Err(left) = self.release_new(api, eni, attachment).await {
+        if let Err(left) = self.release_new(me, api, eni, attachment).await {
             tracing::error!(%eni, error = %left, "ENI is left behind");
             error
                 .message

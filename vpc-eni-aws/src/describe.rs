@@ -66,6 +66,7 @@ impl AwsBackend {
                 found.push(eni);
             }
         }
+        self.memory().learn_attachments(&me.instance, &found);
         if let Some(primary) = found.iter().find(|eni| eni.id == me.primary_eni) {
             self.memory().tracking = primary.tracking;
         }

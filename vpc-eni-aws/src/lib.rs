@@ -15,6 +15,11 @@ mod api;
 #[cfg(feature = "sdk")]
 mod attach;
 #[cfg(feature = "sdk")]
+mod attachments;
+#[cfg(all(test, feature = "sdk"))]
+#[allow(clippy::indexing_slicing, clippy::unwrap_used)]
+mod attachments_tests;
+#[cfg(feature = "sdk")]
 mod backend;
 #[cfg(all(test, feature = "sdk"))]
 #[allow(clippy::indexing_slicing, clippy::unwrap_used)]

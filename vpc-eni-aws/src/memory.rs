@@ -9,10 +9,15 @@ use tokio::time::Instant;
 use vpc_ipam_core::{
     addr::Prefix,
     cloud::{CloudEni, CloudError, CloudView, EniKind},
-    id::{EniId, SecurityGroupId, SubnetId},
+    id::{EniId, InstanceId, SecurityGroupId, SubnetId},
 };
 
-use crate::{api::Tracking, subnets::Subnets, upkeep::Seen};
+use crate::{
+    api::{Ec2Eni, Tracking},
+    attachments::Attachments,
+    subnets::Subnets,
+    upkeep::Seen,
+};
 
 /// How long a listing may lack an ENI that we attached. EC2's listings lag behind its single
 /// lookups by seconds; a minute is the reference's age below which an ENI is left alone.
@@ -36,6 +41,8 @@ pub(crate) struct Memory {
     /// What only EC2 can say of an ENI, for the times when it cannot be asked.
     known: BTreeMap<EniId, (EniKind, BTreeMap<String, String>)>,
     recent: BTreeMap<EniId, Recent>,
+    /// The node's attachments.
+    pub(crate) attachments: Attachments,
     /// ENIs of EC2's last view; `None` before the first.
     seen: Option<Vec<Seen>>,
     /// Subnets of the VPC and zone.
@@ -67,12 +74,20 @@ impl Memory {
         self.ipv6_blocks.insert(subnet, block);
     }
 
-    pub(crate) fn attached(&mut self, eni: EniId, card: u32, device: u32) {
-        self.recent.insert(eni, Recent { since: Instant::now(), card, device });
+    pub(crate) fn attached(&mut self, eni: EniId, attachment: String, card: u32, device: u32) {
+        self.recent.insert(eni.clone(), Recent { since: Instant::now(), card, device });
+        self.attachments.attached(eni, attachment, card, device);
+    }
+
+    /// EC2 has listed the ENIs of this instance.
+    pub(crate) fn learn_attachments(&mut self, me: &InstanceId, listed: &[Ec2Eni]) {
+        let recent = self.recent();
+        self.attachments.learn(me, listed, &recent);
     }
 
     pub(crate) fn deleted(&mut self, eni: &EniId) {
         self.recent.remove(eni);
+        self.attachments.deleted(eni);
         self.known.remove(eni);
         if let Some(seen) = &mut self.seen {
             seen.retain(|seen| seen.eni.id != *eni);

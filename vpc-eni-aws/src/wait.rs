@@ -22,12 +22,16 @@ pub(crate) struct Backoff {
     pub(crate) jitter_percent: u32,
 }
 
-/// Waiting for EC2 to show a new ENI as attached. The reference's 12 tries from 100 ms; the cap is
-/// lower, for EC2 shows it within seconds, where the reference waits for instance metadata. About
+/// Before the first look whether a new ENI is attached: EC2 takes a second or more, and so does the
+/// kernel's link, without which nothing can be done with it.
+pub(crate) const ATTACH_TIME: Duration = Duration::from_secs(1);
+
+/// Waiting for EC2 to show a new ENI as attached: each look is a call. The reference polls instance
+/// metadata 12 times from 100 ms on, for nearly three minutes; EC2 shows the ENI within seconds. About
 /// half a minute in all.
 pub(crate) const ATTACHED: Backoff = Backoff {
-    tries: 12,
-    first: Duration::from_millis(100),
+    tries: 9,
+    first: Duration::from_secs(1),
     cap: Duration::from_secs(5),
     jitter_percent: 15,
 };
@@ -40,11 +44,14 @@ pub(crate) const DETACH: Backoff = Backoff {
     jitter_percent: 15,
 };
 
-/// Waiting for a detached ENI to become available, before the first try to delete it. The
-/// reference pauses for 2 s; most detachments take 1 to 5 s.
+/// Before the first try to delete a detached ENI. The reference pauses for 2 s; most detachments take
+/// 1 to 5 s. Deleting has time, and a try that is too early costs two calls.
+pub(crate) const DETACH_TIME: Duration = Duration::from_secs(3);
+
+/// Waiting for an ENI whose deletion came too early to become available.
 pub(crate) const DETACHED: Backoff = Backoff {
-    tries: 8,
-    first: Duration::from_millis(200),
+    tries: 6,
+    first: Duration::from_secs(1),
     cap: Duration::from_secs(5),
     jitter_percent: 15,
 };
@@ -98,6 +105,12 @@ pub(crate) struct Tries {
 }
 
 impl Tries {
+    /// Counts a failed try without a pause; false if that was the last one.
+    pub(crate) fn count(&mut self) -> bool {
+        self.done = self.done.saturating_add(1);
+        self.done < self.backoff.tries
+    }
+
     /// Call after a failed try: pauses and returns true, or returns false at once if that was the
     /// last one.
     pub(crate) async fn again(&mut self) -> bool {

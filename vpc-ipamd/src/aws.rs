@@ -8,13 +8,13 @@ use std::{
 
 use vpc_eni_aws::{
     ActionCount, AwsBackend, AwsConfig, AwsConfigBuilder, AwsConfigError, Call, CallObserver,
-    Outcome, Upkeep, UpkeepConfig,
+    Outcome, PaceReport, Upkeep, UpkeepConfig,
 };
 use vpc_ipam_core::{datapath::Datapath, store::Store};
 
 use crate::{
     Daemon,
-    cloud::{CallCount, CallLatency, CloudCount, CloudReport},
+    cloud::{CallCount, CallLatency, CallPace, CloudCount, CloudReport},
     settings::Settings,
 };
 
@@ -91,6 +91,7 @@ fn report(backend: &AwsBackend, latencies: &Latencies, upkeep: &Upkeep) -> Cloud
             .map(|e| format!("EC2 does not answer, instance metadata stands in for it: {e}")),
         troubles: troubles(backend, upkeep),
         unfinished: counts.unfinished,
+        paces: backend.pace().iter().map(pace).collect(),
         counts: upkeep_counts(upkeep),
     }
 }
@@ -98,6 +99,19 @@ fn report(backend: &AwsBackend, latencies: &Latencies, upkeep: &Upkeep) -> Cloud
 fn call_count((what, count): (String, ActionCount)) -> (String, CallCount) {
     let ActionCount { requests, errors, errors_by_code, .. } = count;
     (what, CallCount { requests, errors, errors_by_code })
+}
+
+fn pace(report: &PaceReport) -> CallPace {
+    CallPace {
+        class: report.class.to_string(),
+        tokens: report.tokens,
+        rate_percent: report.rate_percent,
+        waiting: report.waiting,
+        sent: report.sent,
+        wait: report.wait,
+        held_back: report.held_back,
+        retries_dropped: report.retries_dropped,
+    }
 }
 
 fn troubles(backend: &AwsBackend, upkeep: &Upkeep) -> BTreeMap<&'static str, String> {

@@ -28,6 +28,27 @@ pub struct CallLatency {
     pub total: Duration,
 }
 
+/// A bucket that paces requests, and what has passed through it since the start of the process.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct CallPace {
+    /// Which requests: for example `mutating`.
+    pub class: String,
+    /// Requests that could be sent at once.
+    pub tokens: u32,
+    /// Rate at which it fills, in percent of the full one.
+    pub rate_percent: u32,
+    /// Requests that wait for their turn.
+    pub waiting: u32,
+    /// Requests that were let through, retries included.
+    pub sent: u64,
+    /// How long those waited before, all together.
+    pub wait: Duration,
+    /// Requests that were given up because their turn did not come.
+    pub held_back: u64,
+    /// Requests that were not sent again because others waited.
+    pub retries_dropped: u64,
+}
+
 /// A count of a backend's own, since the start of the process.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CloudCount {
@@ -56,6 +77,8 @@ pub struct CloudReport {
     pub troubles: BTreeMap<&'static str, String>,
     /// Steps that failed and left something behind: by the step and the kind of failure.
     pub unfinished: BTreeMap<(&'static str, String), u64>,
+    /// The buckets that pace what is sent.
+    pub paces: Vec<CallPace>,
     /// What else the backend counts.
     pub counts: Vec<CloudCount>,
 }

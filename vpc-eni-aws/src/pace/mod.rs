@@ -29,7 +29,7 @@
 //!   second and third take tokens as well, and are not made if there is none within seconds or
 //!   if somebody waits for one already: then the first failure is the answer.
 //! - Loops of the backend that try a call until it succeeds ([`once`]) do without the SDK's.
-//! - The pool backs off between operations, and gives up what is throttled without trying again.
+//! - The pool backs off between operations, and asks its budget before each.
 //!
 //! What a failed operation can cost at the most is in `docs/ec2-calls.md`, and is tested.
 

@@ -48,7 +48,7 @@ fn calls(fake: &Fake, method: &str) -> usize {
     fake.state().log.iter().filter(|call| **call == method).count()
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_subnet_with_most_free_addresses_is_tried_first_and_each_that_is_admitted_in_turn() {
     let (backend, fake) = three();
     fake.state().refusing.insert(named("subnet-large"), Kind::InsufficientPrefixes);
@@ -61,7 +61,7 @@ async fn the_subnet_with_most_free_addresses_is_tried_first_and_each_that_is_adm
     assert_eq!(asked(&fake), ["subnet-small", "subnet-1"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn when_all_refuse_the_last_error_counts_and_names_the_others() {
     let (backend, fake) = three();
     for (name, kind) in [
@@ -79,7 +79,7 @@ async fn when_all_refuse_the_last_error_counts_and_names_the_others() {
     assert_eq!(asked(&fake).len(), 3);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_would_meet_every_subnet_is_not_repeated() {
     for kind in [Kind::Throttled, Kind::Unreachable] {
         let (backend, fake) = three();
@@ -89,7 +89,7 @@ async fn what_would_meet_every_subnet_is_not_repeated() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn subnets_without_a_free_address_are_passed_over_unless_all_are() {
     let (backend, fake) = three();
     for subnet in &mut fake.state().subnets {
@@ -107,7 +107,7 @@ async fn subnets_without_a_free_address_are_passed_over_unless_all_are() {
     assert_eq!(asked(&fake), ["subnet-small"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn no_valid_subnet_says_where_which_tag_is_missing() {
     let (backend, fake) = three();
     fake.state().subnets.retain(|subnet| subnet.free > 900);
@@ -156,7 +156,7 @@ async fn a_subnet_that_lacks_space_makes_the_next_eni_ask_again() {
 }
 
 /// The reference promises this in its documentation, but looks the subnets up again to do it.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn without_permission_to_list_subnets_enis_are_made_in_the_nodes_own() {
     let (backend, fake) = three();
     for _ in 0..2 {
@@ -179,7 +179,7 @@ async fn a_failure_to_list_subnets_forgets_nothing() {
     assert_eq!(asked(&fake), ["subnet-large"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn while_nobody_can_say_whether_the_nodes_own_subnet_is_excluded_none_is_made_there() {
     for kind in [Kind::Throttled, Kind::Unreachable] {
         let (backend, fake) = three();
@@ -189,7 +189,7 @@ async fn while_nobody_can_say_whether_the_nodes_own_subnet_is_excluded_none_is_m
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn without_discovery_enis_go_into_the_nodes_own_subnet_unless_that_is_excluded() {
     let (backend, fake) = Fake::configured(|config| config.subnet_discovery(false));
     fake.state().subnets.push(subnet("subnet-large", 900, &[(ROLE, "1")]));
@@ -204,7 +204,7 @@ async fn without_discovery_enis_go_into_the_nodes_own_subnet_unless_that_is_excl
     assert!(asked(&other).is_empty());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_subnet_that_is_asked_for_is_the_only_one_tried_and_none_are_looked_up() {
     let (backend, fake) = three();
     let mut request = CreateEni::new(0, AddressCount::Secondary(3));

@@ -18,3 +18,4 @@ mod refresh;
 mod support;
 mod upkeep;
 mod wire;
+mod worst_case;

@@ -228,7 +228,7 @@ impl Scrape {
         for count in &self.cloud.counts {
             page.one(count.name, count.help, c, count.value)?;
         }
-        Ok(())
+        super::pace::encode(page, &self.cloud.paces)
     }
 
     fn daemon(&self, page: &mut Page<'_>) -> fmt::Result {
@@ -264,14 +264,14 @@ impl Scrape {
 type Descriptor = (&'static str, &'static str, MetricType);
 
 /// Writes metrics; all values go through the gauge's encoding, which adds nothing to the name.
-struct Page<'a>(DescriptorEncoder<'a>);
+pub(super) struct Page<'a>(DescriptorEncoder<'a>);
 
 impl Page<'_> {
     fn one(&mut self, name: &str, help: &str, kind: MetricType, value: u64) -> fmt::Result {
         self.0.encode_descriptor(name, help, None, kind)?.encode_gauge(&value)
     }
 
-    fn many(
+    pub(super) fn many(
         &mut self,
         (name, help, kind): Descriptor,
         label: &str,

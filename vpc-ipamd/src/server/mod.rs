@@ -6,5 +6,6 @@ pub(crate) mod grpc;
 pub(crate) mod introspect;
 pub(crate) mod listen;
 pub(crate) mod metrics;
+mod pace;
 #[cfg(test)]
 mod tests;

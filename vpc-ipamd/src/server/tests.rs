@@ -13,7 +13,7 @@ use vpc_ipam_core::{
 
 use super::{enis, metrics};
 use crate::{
-    cloud::{CallCount, CallLatency, CloudCount, CloudReport},
+    cloud::{CallCount, CallLatency, CallPace, CloudCount, CloudReport},
     snapshot::{Degraded, Snapshot},
     telemetry::Counter,
 };
@@ -140,11 +140,22 @@ fn metrics_have_the_reference_s_names_types_and_no_suffixes() {
         errors_by_code: BTreeMap::from([("InvalidNetworkInterfaceID.NotFound".to_owned(), 1)]),
         ..CallCount::default()
     };
+    let pace = CallPace {
+        class: "mutating".to_owned(),
+        tokens: 7,
+        rate_percent: 50,
+        waiting: 3,
+        sent: 9,
+        wait: Duration::from_millis(1500),
+        held_back: 2,
+        retries_dropped: 1,
+    };
     let cloud = CloudReport {
         calls,
         metadata: BTreeMap::from([("IMDSMetaDataOutOfSync".to_owned(), out_of_sync)]),
         latencies,
         unfinished,
+        paces: vec![pace],
         counts: counts_beside,
         ..CloudReport::default()
     };

@@ -15,6 +15,7 @@ mod outages;
 mod permissions;
 mod release;
 mod restarts;
+mod story;
 // Not every part is used by a script.
 #[allow(dead_code)]
 mod support;

@@ -179,7 +179,7 @@ const DENIED_MODIFY: Script = Script {
         (DetachNetworkInterface, 7),
         (ModifyNetworkInterfaceAttribute, 8),
     ],
-    within_s: 87,
+    within_s: 91,
 };
 
 #[test]

@@ -100,7 +100,7 @@ const THROTTLED_DELETE: Script = Script {
         (DetachNetworkInterface, 1),
         (UnassignPrivateIpAddresses, 2),
     ],
-    within_s: 98,
+    within_s: 140,
 };
 
 #[test]

@@ -10,6 +10,6 @@ mod script;
 
 pub(crate) use self::{
     provoke::{prepare, provoke, with_spare_eni},
-    scene::{FOREVER, Scene},
+    scene::{FOREVER, Scene, in_virtual_time},
     script::Script,
 };

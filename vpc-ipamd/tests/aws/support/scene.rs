@@ -85,8 +85,13 @@ impl Scene {
 
     /// The same in the first subnet of another world.
     pub(crate) fn with(config: WorldConfig) -> Self {
+        Self::on(config, "m5.large")
+    }
+
+    /// Another type of instance there.
+    pub(crate) fn on(config: WorldConfig, instance_type: &str) -> Self {
         let clock = tokio_clock();
-        let config = config.instance(0, "m5.large").delays(Delays::USUAL).seed(7).start(clock());
+        let config = config.instance(0, instance_type).delays(Delays::USUAL).seed(7).start(clock());
         let world = config.build().unwrap();
         let instance = world.instances()[0].id.clone();
         let env = [("WARM_IP_TARGET", "2")];
