@@ -16,6 +16,7 @@ mod places;
 mod process;
 mod refresh;
 mod support;
+mod tls;
 mod upkeep;
 mod wire;
 mod worst_case;

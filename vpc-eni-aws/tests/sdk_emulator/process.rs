@@ -113,3 +113,30 @@ async fn an_endpoint_variable_that_is_no_url_is_an_error_not_a_panic() {
     let error = on_a_node(&cloud, false).instance().await.unwrap_err();
     assert_eq!(error.kind, Kind::Unreachable, "{error}");
 }
+
+#[tokio::test]
+async fn the_address_of_metadata_is_chosen_by_the_environment() {
+    let name = "process::the_address_of_metadata_is_chosen_by_the_environment";
+    if role().is_none() {
+        return child(name, "x", &[("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "IPv7")]);
+    }
+    // Whether IPv6 works depends on the machine; that the variable is looked at does not.
+    let cloud = Cloud::start(&m5_large());
+    let error = on_a_node(&cloud, false).instance().await.unwrap_err();
+    assert!(error.message.contains("endpoint mode"), "{error}");
+}
+
+#[tokio::test]
+async fn metadata_is_not_read_through_a_proxy() {
+    let name = "process::metadata_is_not_read_through_a_proxy";
+    if role().is_none() {
+        let nobody = "http://127.0.0.1:1";
+        let proxies = ["http_proxy", "HTTP_PROXY", "ALL_PROXY", "https_proxy"];
+        return child(name, "x", &proxies.map(|variable| (variable, nobody)));
+    }
+    let cloud = Cloud::start(&m5_large());
+    assert_eq!(on_a_node(&cloud, true).instance().await.unwrap().instance, cloud.instance);
+    // Other requests take it.
+    let error = on_a_node(&cloud, true).describe().await.map(|view| view.authority);
+    assert_eq!(error.unwrap(), Authority::Imds);
+}

@@ -12,7 +12,7 @@ use std::{
 use tokio::{sync::oneshot, task::JoinHandle};
 use vpc_eni_aws::{
     AwsBackend, AwsConfig, AwsConfigBuilder,
-    emulator::{Emulator, Service, serve, wall_clock},
+    emulator::{Emulator, Service, serve, tokio_clock, wall_clock},
 };
 use vpc_ipam_core::{
     addr::Prefix,
@@ -105,6 +105,23 @@ impl Cloud {
         let config = change(config).build().unwrap();
         let backend = AwsBackend::new(config.clone()).unwrap();
         let (ec2, imds) = (Some(ec2), Some(imds));
+        Self { emulator, world, instance, ec2, imds, backend, config, ahead_ms }
+    }
+
+    /// Without sockets, so that on a paused clock no time out is a real one.
+    pub(crate) fn in_process(
+        config: &WorldConfig,
+        change: impl FnOnce(AwsConfigBuilder) -> AwsConfigBuilder,
+    ) -> Self {
+        let clock = tokio_clock();
+        let world = config.clone().start(clock()).build().unwrap();
+        let instance = world.instances()[0].id.clone();
+        let world = Arc::new(Mutex::new(world));
+        let emulator = Emulator::new(Arc::clone(&world), clock);
+        let config = AwsConfig::builder().in_process(&emulator, &instance);
+        let config = change(config).build().unwrap();
+        let backend = AwsBackend::new(config.clone()).unwrap();
+        let (ec2, imds, ahead_ms) = (None, None, Arc::default());
         Self { emulator, world, instance, ec2, imds, backend, config, ahead_ms }
     }
 
